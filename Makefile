@@ -1,0 +1,101 @@
+# Everything runs from `python3` (3.11 or newer) alone: .venv holds the rest, pinned by hash in requirements*.txt.
+# Kept to what GNU Make 3.81 understands, because that is what macOS has.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# a virtual environment does not survive being moved: the marks carry the folder's checksum
+PLACE := $(shell printf '%s' "$(CURDIR)" | cksum | cut -d' ' -f1)
+MADE := .venv/.made-$(PLACE)
+RUNS := .venv/.runs-$(PLACE)
+TESTS := .venv/.tests-$(PLACE)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format cover bench lock wheel clean
+
+help: ## show this list
+	@printf '\nSeikyu 請求\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  PYTHON=python3.13     another interpreter\n'
+	@printf '  PYTEST_ARGS="-k seal" passed on to pytest\n'
+	@printf '  LOCK_ARGS=--upgrade   newest versions instead of the pinned ones\n\n'
+
+demo: $(RUNS) ## walk through the whole story against the sandbox, without any account
+	@$(BIN)/seikyu demo
+
+test: $(TESTS) ## run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+cover: PYTEST_ARGS += --cov --cov-report=term
+cover: test ## run the tests and say which lines they did not reach
+
+lint: $(TESTS) ## style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+format: $(TESTS) ## put the code into the house's form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(TESTS) ## measure
+	@$(BIN)/python bench/start.py
+
+# the largest first: the other two take its versions, so that the three never disagree
+lock: $(TESTS) ## pin every dependency anew, with the hashes of all platforms
+	$(call compile,requirements-dev.txt,pyproject.toml --group dev)
+	$(call compile,requirements.txt,pyproject.toml --constraint requirements-dev.txt)
+	$(call compile,requirements-build.txt,--group build --constraint requirements-dev.txt)
+
+wheel: $(RUNS) ## build the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -t wheel
+
+clean: ## remove everything that make made, .venv too
+	rm -rf .venv build dist htmlcov .coverage .coverage.* \
+		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find server tools tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		found=$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo '?'); \
+		printf '%s\n' \
+			"Seikyu needs Python 3.11 or newer ($(PYTHON): $$found); install one, or name it: make PYTHON=python3.13" \
+			"Seikyu には Python 3.11 以降が必要です（$(PYTHON): $$found）。インストールするか、make PYTHON=python3.13 のように指定してください。" >&2; \
+		exit 1; }
+	$(call step,creating .venv with $$($(PYTHON) --version),$(PYTHON) -m venv --clear .venv)
+	@touch $@
+
+$(RUNS): $(MADE) requirements.txt requirements-build.txt pyproject.toml
+	$(call install,-r requirements.txt -r requirements-build.txt)
+	@touch $@
+
+# the development lock contains the other two, so `make demo` is ready as well
+$(TESTS): $(MADE) requirements-dev.txt pyproject.toml
+	$(call install,-r requirements-dev.txt)
+	@touch $(RUNS) $@
+
+# $(call step,words,command): the words, then the seconds the command took; what it had to say only if it failed
+define step
+@printf '  %s … ' "$(1)"; began=$$(date +%s); said=$$($(2) 2>&1) && echo "$$(( $$(date +%s) - began )) s" \
+	|| { echo "failed"; printf '%s\n' "$$said" | tail -n 40 >&2; exit 1; }
+endef
+
+# $(call install,requirement files): what is pinned, by hash, then Seikyu itself from this folder
+define install
+$(call step,installing $$(cat $(filter %.txt,$(1)) | grep -c ==) pinned packages,$(PIP) install --quiet --progress-bar off --require-hashes $(1))
+$(call step,installing Seikyu from this folder,$(PIP) install --quiet --no-deps --no-build-isolation -e .)
+endef
+
+# $(call compile,lock,sources): no address and no path may end up in a lock
+define compile
+$(call step,pinning $(1),$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url $(LOCK_ARGS) $(2) --output-file $(1))
+@! grep -n '://' $(1)
+endef

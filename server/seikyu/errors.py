@@ -1,0 +1,145 @@
+"""What can stop the work, and what it means for the caller.
+
+    SeikyuError                     every error of ours; says what happened, was anything written, what next
+    ├── InvalidArguments            the model may correct the call and try again
+    ├── NotFound                    the named thing does not exist for this caller
+    ├── NotAllowed                  the rules, the state or a missing right forbid it; trying again changes nothing
+    │   └── VoteRefused             an operator's decision did not count
+    ├── ConfigurationError          a person must mend a file or a variable
+    ├── LoginRequired               a person must connect the account again
+    ├── StoreBusy                   the database stayed locked; nothing was written; try again
+    ├── StoreDamaged                a row is not what we wrote; a person must look
+    └── ProviderError               a read failed; nothing was written
+        ├── ProviderRefused         the provider answered, in its own format: no
+        ├── ProviderBusy            the provider asks to wait (429)
+        └── ProviderUnavailable     no trustworthy answer
+
+A write that was sent without a trustworthy answer is never an exception: it is an outcome, `unknown`, on the action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+Lang: TypeAlias = Literal["ja", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One sentence or more, in both languages of our users."""
+
+    ja: str
+    en: str
+
+    def say(self, lang: Lang) -> str:
+        return self.ja if lang == "ja" else self.en
+
+    def __add__(self, other: Text) -> Text:
+        """Join two texts; English sentences are parted by a space."""
+        return Text(self.ja + other.ja, f"{self.en} {other.en}".strip())
+
+
+NOTHING = Text("", "")
+NOTHING_WRITTEN = Text("何も登録されていません。", "Nothing was written.")
+
+
+class SeikyuError(Exception):
+    """Something stopped the work.
+
+    `what` says what happened and to what; `next_step` the one thing to do now. Neither ever holds a token, a
+    body or a stack. `written` says whether anything reached a provider.
+    """
+
+    code: ClassVar[str] = "error"
+    may_retry: ClassVar[bool] = False
+
+    def __init__(self, what: Text, next_step: Text = NOTHING, *, written: Text = NOTHING_WRITTEN) -> None:
+        super().__init__(what.en)
+        self.what = what
+        self.next_step = next_step
+        self.written = written
+
+    @property
+    def text(self) -> Text:
+        """What happened, whether anything was written, and the next step, in this order."""
+        return self.what + self.written + self.next_step
+
+    def say(self, lang: Lang) -> str:
+        return self.text.say(lang)
+
+
+class InvalidArguments(SeikyuError):
+    """The call's arguments do not fit; the model may correct them."""
+
+    code = "invalid_arguments"
+    may_retry = True
+
+
+class NotFound(SeikyuError):
+    """The named thing does not exist, or is not this caller's to see."""
+
+    code = "not_found"
+
+
+class NotAllowed(SeikyuError):
+    """The rules, the state of the action or a missing right forbid it."""
+
+    code = "not_allowed"
+
+
+class VoteRefused(NotAllowed):
+    """An operator's decision did not count: wrong passphrase, own request, expired, decided already."""
+
+    code = "vote_refused"
+
+
+class ConfigurationError(SeikyuError):
+    """A person must mend a configuration file or a variable."""
+
+    code = "configuration"
+
+
+class LoginRequired(SeikyuError):
+    """The provider no longer accepts our grant; a person must connect the account again."""
+
+    code = "login_required"
+
+
+class StoreBusy(SeikyuError):
+    """The database stayed locked longer than we wait."""
+
+    code = "store_busy"
+    may_retry = True
+
+
+class StoreDamaged(SeikyuError):
+    """A row is not what we wrote: a broken seal, a broken chain, a row that does not decrypt."""
+
+    code = "store_damaged"
+
+
+class ProviderError(SeikyuError):
+    """A read from a provider failed."""
+
+    code = "provider_error"
+
+
+class ProviderRefused(ProviderError):
+    """The provider answered in its own format and said no."""
+
+    code = "provider_refused"
+
+
+class ProviderBusy(ProviderError):
+    """The provider asks to wait; nothing was processed."""
+
+    code = "provider_busy"
+    may_retry = True
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider gave no trustworthy answer to a read."""
+
+    code = "provider_unavailable"
+    may_retry = True

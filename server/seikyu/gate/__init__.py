@@ -1,0 +1,1 @@
+"""Every write, exactly once, decided by the right people, provable."""

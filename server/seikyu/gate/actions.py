@@ -1,0 +1,212 @@
+"""Actions: proposed writes, the states they pass through, and their rows."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from seikyu.errors import NotFound, Text
+from seikyu.gate import audit
+from seikyu.gate.canonical import particulars_of, request_of
+from seikyu.models import moment, timestamp
+from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Verdict
+from seikyu.store.database import Row, Tx
+
+
+class State(StrEnum):
+    """Where an action stands."""
+
+    DENIED = "denied"
+    AWAITING = "awaiting_approval"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RETURNED = "returned"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    EXECUTING = "executing"
+    UNKNOWN = "unknown"
+    MANUAL_REVIEW = "manual_review"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.AWAITING: frozenset(
+        {State.APPROVED, State.REJECTED, State.RETURNED, State.WITHDRAWN, State.EXPIRED}
+    ),
+    State.APPROVED: frozenset(
+        {State.EXECUTING, State.WITHDRAWN, State.REVOKED, State.EXPIRED, State.AWAITING, State.DENIED}
+    ),
+    # back to approved only when no byte left this machine
+    State.EXECUTING: frozenset({State.SUCCEEDED, State.FAILED, State.UNKNOWN, State.MANUAL_REVIEW, State.APPROVED}),
+    State.UNKNOWN: frozenset({State.SUCCEEDED, State.APPROVED, State.MANUAL_REVIEW, State.FAILED}),
+    State.MANUAL_REVIEW: frozenset({State.SUCCEEDED, State.FAILED}),
+}
+"""Every change of state there is; a state that is not a key is final."""
+
+WRITTEN: Final[dict[State, Literal["no", "yes", "unknown"]]] = {
+    State.SUCCEEDED: "yes",
+    State.EXECUTING: "unknown",
+    State.UNKNOWN: "unknown",
+    State.MANUAL_REVIEW: "unknown",
+}
+"""Whether the provider has it; every other state means no."""
+
+
+class Action(BaseModel):
+    """A row of the action table. `canonical` is what is shown, approved and sent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    revision: int
+    state: State
+    tool: str
+    operation: str
+    kind: str
+    connection: str
+    requester: str
+    surface: str
+    call_digest: str
+    canonical: str
+    digest: str
+    natural_key: str | None
+    counterparty_key: str | None
+    file_sha256: str | None
+    notes: str
+    verdict: str
+    approvers: int
+    created_at: str
+    jst_day: str
+    expires_at: str
+    updated_at: str
+    epoch: int
+    lease_owner: str | None
+    lease_until: str | None
+    not_before: str | None
+    unsent_tries: int
+    unknown_since: str | None
+    reference: str | None
+    provider_facts: str | None
+    outcome: str | None
+    reversed_by: str | None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The canonical action, parsed."""
+        parsed: dict[str, Any] = json.loads(self.canonical)
+        return parsed
+
+    @property
+    def request(self) -> ProviderRequest:
+        return request_of(self.content)
+
+    @property
+    def particulars(self) -> Particulars:
+        return particulars_of(self.content)
+
+    @property
+    def decision(self) -> Verdict:
+        """The policy's verdict as it was stored."""
+        stored: dict[str, Any] = json.loads(self.verdict)
+        trace = tuple(RuleTrace(**rule) for rule in stored["trace"])
+        return Verdict(stored["kind"], stored["approvers"], trace, stored["policy_sha256"])
+
+    @property
+    def outcome_text(self) -> Text | None:
+        return None if self.outcome is None else Text(**json.loads(self.outcome))
+
+    @property
+    def note_texts(self) -> list[Text]:
+        return [Text(**note) for note in json.loads(self.notes)]
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the time to decide, or to execute, has run out."""
+        return self.state in {State.AWAITING, State.APPROVED} and moment(self.expires_at) <= now
+
+
+def new_action_id(now: datetime) -> str:
+    """`act-` and 20 letters: sorts by time, cannot be guessed, fits any provider's number field."""
+    millis = int(now.timestamp() * 1000)
+    return f"act-{_base32(millis, 9)}{_base32(secrets.randbits(55), 11)}"
+
+
+def _base32(number: int, width: int) -> str:
+    letters = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(letters[number >> (5 * place) & 31] for place in reversed(range(width)))
+
+
+def find(tx: Tx, action_id: str) -> Action:
+    """Raises `NotFound`."""
+    row = tx.one("action", id=action_id)
+    if row is None:
+        raise NotFound(Text("その番号の申請はありません。", "There is no action of that id."), Text("list_actions で確かめてください。", "Call list_actions."))
+    return Action.model_validate(row)
+
+
+def actions(rows: list[Row]) -> list[Action]:
+    return [Action.model_validate(row) for row in rows]
+
+
+def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes: Any) -> Action:  # noqa: ANN401 - JSON for the audit
+    """Change the state: compare-and-set on state, revision and epoch, and the audit row with it.
+
+    `changes` named like columns are stored; everything is recorded in the audit.
+
+    Raises:
+        RuntimeError: a change the state machine does not have, or the row moved under the caller's lock.
+    """
+    if to not in TRANSITIONS.get(action.state, frozenset()):
+        msg = f"no way from {action.state} to {to}"
+        raise RuntimeError(msg)
+    columns = {name: changes.get(name, getattr(action, name)) for name in _MOVABLE}
+    changed = tx.run(
+        "move_action",
+        **columns,
+        id=action.id,
+        from_state=action.state.value,
+        to_state=to.value,
+        revision=action.revision,
+        from_epoch=action.epoch,
+        updated_at=timestamp(now),
+    )
+    if changed != 1:
+        msg = f"{action.id} is not as it was read"
+        raise RuntimeError(msg)
+    record = {name: value for name, value in changes.items() if value is not None}
+    audit.append(tx, now, event, action.id, state=to.value, digest=action.digest, **record)
+    return find(tx, action.id)
+
+
+_MOVABLE: Final = (
+    "approvers",
+    "verdict",
+    "expires_at",
+    "epoch",
+    "lease_owner",
+    "lease_until",
+    "not_before",
+    "unsent_tries",
+    "unknown_since",
+    "reference",
+    "provider_facts",
+    "outcome",
+)
+
+
+def text_json(text: Text) -> str:
+    """A `Text` for a column."""
+    return json.dumps({"ja": text.ja, "en": text.en}, ensure_ascii=False)
+
+
+def verdict_json(verdict: Verdict) -> str:
+    """A verdict for a column."""
+    trace = [{"rule": r.rule, "verdict": r.verdict, "is_hit": r.is_hit, "why": r.why} for r in verdict.trace]
+    stored = {"kind": verdict.kind, "approvers": verdict.approvers, "policy_sha256": verdict.policy_sha256, "trace": trace}
+    return json.dumps(stored, ensure_ascii=False)

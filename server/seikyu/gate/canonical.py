@@ -1,0 +1,66 @@
+"""One byte sequence for one value: RFC 8785 JSON, and its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import rfc8785
+
+from seikyu.spec import Connection, Particulars, Plan, ProviderRequest
+
+FORMAT: Final = 1
+"""Version of the canonical action; a change makes old digests impossible to mistake for new ones."""
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value; floats are refused below
+    """The RFC 8785 bytes of `value`.
+
+    Raises:
+        ValueError: a float is inside, or an integer no JSON reader keeps exact.
+    """
+    _refuse_floats(value)
+    return rfc8785.dumps(value)
+
+
+def _refuse_floats(value: object) -> None:
+    if isinstance(value, float):
+        msg = "a float has no place in a canonical action"
+        raise ValueError(msg)  # noqa: TRY004 - the caller handles one class of fault
+    if isinstance(value, dict):
+        for part in value.values():
+            _refuse_floats(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _refuse_floats(part)
+
+
+def sha256(data: bytes) -> str:
+    """Lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_action(connection: Connection, plan: Plan) -> bytes:
+    """What is approved: account, operation, exact request, documents, key, and the particulars a person reads."""
+    return canonical(
+        {
+            "format": FORMAT,
+            "connection": connection.name,
+            "provider": connection.provider,
+            "environment": connection.environment,
+            "company": connection.company,
+            "request": plan.request.model_dump(mode="json"),
+            "natural_key": plan.natural_key,
+            "particulars": plan.particulars.model_dump(mode="json"),
+        }
+    )
+
+
+def request_of(action: dict[str, Any]) -> ProviderRequest:
+    """The request inside a parsed canonical action."""
+    return ProviderRequest.model_validate(action["request"])
+
+
+def particulars_of(action: dict[str, Any]) -> Particulars:
+    """The particulars inside a parsed canonical action."""
+    return Particulars.model_validate(action["particulars"])

@@ -1,0 +1,210 @@
+"""Cards: what an operator reads. Made from the stored bytes that will be sent, never from the agent's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from seikyu.errors import NOTHING, NotFound, Text
+from seikyu.gate import audit
+from seikyu.gate.actions import WRITTEN, Action, State, find
+from seikyu.gate.votes import check_digest
+from seikyu.models import JST, moment, shown, yen_text
+from seikyu.spec import ActionView, CardLine, WriteOperation
+from seikyu.store.database import Row, Store
+
+STATE_TEXT: Final[Mapping[State, Text]] = {
+    State.DENIED: Text("方針により拒否", "denied by the policy"),
+    State.AWAITING: Text("承認待ち", "waiting for approval"),
+    State.APPROVED: Text("承認済み・実行前", "approved, not sent yet"),
+    State.REJECTED: Text("却下", "rejected"),
+    State.RETURNED: Text("差戻し", "sent back"),
+    State.WITHDRAWN: Text("取り下げ", "withdrawn"),
+    State.REVOKED: Text("承認取消", "approval revoked"),
+    State.EXPIRED: Text("期限切れ", "expired"),
+    State.EXECUTING: Text("実行中", "being sent"),
+    State.UNKNOWN: Text("結果不明・照会中", "outcome unknown, being looked up"),
+    State.MANUAL_REVIEW: Text("結果不明・人の確認待ち", "outcome unknown, a person has to look"),
+    State.SUCCEEDED: Text("完了", "done"),
+    State.FAILED: Text("失敗（提供元には何も登録されていません）", "failed; nothing was written at the provider"),
+}
+
+NEXT: Final[Mapping[State, Text]] = {
+    State.DENIED: Text("依頼者に理由を伝えてください。", "Tell the user why; change the request if the policy allows it."),
+    State.AWAITING: Text(
+        "同じ呼び出しを繰り返さないでください。後で get_action で確かめてください。",
+        "Do not repeat the call; call get_action later.",
+    ),
+    State.APPROVED: Text("まもなく実行されます。get_action で確かめてください。", "It will be sent soon; call get_action."),
+    State.REJECTED: Text("依頼者に理由を伝えてください。", "Tell the user; do not propose the same again."),
+    State.RETURNED: Text("内容を直して新しく申請してください。", "Correct it and propose it anew; withdraw this one."),
+    State.EXECUTING: Text("少し待って get_action で確かめてください。", "Wait a moment, then call get_action."),
+    State.UNKNOWN: Text(
+        "登録された可能性があります。繰り返さず、get_action で結果を待ってください。",
+        "It may have been written. Do not repeat it; Seikyu is looking it up, call get_action.",
+    ),
+    State.MANUAL_REVIEW: Text(
+        "登録された可能性があります。人が確認するまで繰り返さないでください。",
+        "It may have been written. Do not repeat it; a person has to check at the provider.",
+    ),
+    State.FAILED: Text("理由を確かめ、直して新しく申請できます。", "Read the reason; a corrected request is a new action."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of an action's history."""
+
+    at: str
+    """In Japan, to the second."""
+    kind: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An action as an operator reads it, on any surface."""
+
+    action_id: str
+    digest: str
+    state: State
+    state_text: Text
+    title: Text
+    head: tuple[CardLine, ...]
+    """Amount, counterparty, account: the first things to check."""
+    lines: tuple[CardLine, ...]
+    """Everything else that will be sent."""
+    why: tuple[str, ...]
+    notes: tuple[Text, ...]
+    requester: str
+    approvals: tuple[str, ...]
+    approvers: int
+    expires: str
+    outcome: Text | None
+    reference: str | None
+    history: tuple[Event, ...]
+
+
+def japan_time(stamp: str) -> str:
+    """A stored moment as a person in Japan reads it."""
+    return moment(stamp).astimezone(JST).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class CardIndex:
+    """Makes cards and views from stored actions."""
+
+    def __init__(self, store: Store, operations: Mapping[str, WriteOperation[Any]], approvals_url: str | None) -> None:
+        self._store = store
+        self._operations = operations
+        self._approvals_url = approvals_url
+
+    def card(self, action_id: str) -> Card:
+        """The card of one action.
+
+        Raises:
+            NotFound: no such action.
+            StoreDamaged: its content is not what its digest says; there is nothing trustworthy to show.
+        """
+        with self._store.read() as tx:
+            action = find(tx, action_id)
+            votes = tx.all("votes", action_id=action.id, revision=action.revision)
+            history = audit.history(tx, action_id)
+        check_digest(action)
+        operation = self.operation(action)
+        return Card(
+            action_id=action.id,
+            digest=action.digest,
+            state=action.state,
+            state_text=STATE_TEXT[action.state],
+            title=operation.title,
+            head=_head(action),
+            lines=operation.describe(action.request),
+            why=tuple(action.decision.why),
+            notes=tuple(action.note_texts),
+            requester=shown(action.requester, 60),
+            approvals=_approvals(votes),
+            approvers=action.approvers,
+            expires=japan_time(action.expires_at),
+            outcome=action.outcome_text,
+            reference=action.reference,
+            history=tuple(_event(row) for row in history),
+        )
+
+    def operation(self, action: Action) -> WriteOperation[Any]:
+        """The row of the operation table. Raises `NotFound` after a downgrade."""
+        operation = self._operations.get(action.operation)
+        if operation is None:
+            raise NotFound(Text(f"操作 {action.operation} はこの版にありません。", f"This version has no operation {action.operation}."))
+        return operation
+
+    def view(self, action: Action, *, have: int, lang: Literal["ja", "en"]) -> ActionView:
+        """The action as its requester sees it."""
+        particulars = action.particulars
+        facts = action.provider_facts
+        outcome = action.outcome_text
+        next_step = NEXT.get(action.state, NOTHING)
+        return ActionView(
+            action_id=action.id,
+            status=action.state.value,
+            operation=action.operation,
+            connection=action.connection,
+            summary=self.summary(action).say(lang),
+            amount_yen=particulars.amount,
+            counterparty=None if particulars.counterparty_name is None else shown(particulars.counterparty_name, 100),
+            written=WRITTEN.get(action.state, "no"),
+            provider_ref=action.reference,
+            provider_status=_provider_status(facts),
+            approvals=f"{have}/{action.approvers}",
+            why=[*action.decision.why, *([] if outcome is None else [outcome.say(lang)])],
+            digest=action.digest[:12],
+            expires_at=action.expires_at if action.state in {State.AWAITING, State.APPROVED} else None,
+            approval_url=self._link(action),
+            next=(Text("", "") if action.reversed_by is None else _reversed(action)).say(lang) + next_step.say(lang),
+        )
+
+    def summary(self, action: Action) -> Text:
+        """One line: what it is and where it stands."""
+        title = self.operation(action).title
+        stands = STATE_TEXT[action.state]
+        amount = action.particulars.amount
+        money = "" if amount is None else f" {yen_text(amount)}"
+        return Text(f"{title.ja}{money}: {stands.ja}", f"{title.en}{money}: {stands.en}")
+
+    def _link(self, action: Action) -> str | None:
+        if self._approvals_url is None or action.state is not State.AWAITING:
+            return None
+        return f"{self._approvals_url.rstrip('/')}/{action.id}"
+
+
+def _reversed(action: Action) -> Text:
+    return Text(f"{action.reversed_by} により取り消されました。", f"It was undone by {action.reversed_by}. ")
+
+
+def _provider_status(facts: str | None) -> str | None:
+    status = None if facts is None else json.loads(facts).get("status")
+    return None if status is None else shown(str(status), 40)
+
+
+def _head(action: Action) -> tuple[CardLine, ...]:
+    content, particulars = action.content, action.particulars
+    amount = "—" if particulars.amount is None else yen_text(particulars.amount)
+    name = shown(particulars.counterparty_name or "—")
+    counterparty = name if particulars.counterparty_id is None else f"{name}（{shown(particulars.counterparty_id)}）"
+    return (
+        CardLine(Text("金額（税込）", "Amount, tax included"), amount),
+        CardLine(Text("相手先", "Counterparty"), counterparty),
+        CardLine(Text("会社", "Company"), shown(content["company"])),
+        CardLine(Text("接続", "Connection"), f"{content['connection']}（{content['provider']}）"),
+        CardLine(Text("環境", "Environment"), content["environment"]),
+    )
+
+
+def _approvals(votes: list[Row]) -> tuple[str, ...]:
+    return tuple(str(vote["operator"]) for vote in votes if vote["decision"] == "approve")
+
+
+def _event(row: Mapping[str, Any]) -> Event:
+    who = row.get("by") or row.get("operator") or row.get("requester") or ""
+    return Event(japan_time(row["at"]), row["kind"], str(who))

@@ -1,0 +1,258 @@
+"""Claims: the right to send one action once. Committed before the first byte leaves, checked again just before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from seikyu.errors import NotAllowed, StoreDamaged, Text
+from seikyu.gate import audit
+from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
+from seikyu.gate.facts import gather
+from seikyu.gate.policy import PolicyBook
+from seikyu.gate.votes import approvals, check_digest
+from seikyu.models import Clock, jst_date, moment, timestamp
+from seikyu.settings import Settings
+from seikyu.spec import Connection, Different, Done, Lost, NotSent, Refused, Sent, Verdict, WriteOperation
+from seikyu.store.database import Store, Tx
+from seikyu.store.presence import Presence
+
+MAX_UNSENT_TRIES: Final = 3
+"""How often an action may fail to leave this machine before it is given up; nothing was written in between."""
+
+RETRY_UNSENT_S: Final = 5
+
+Operations = Mapping[str, WriteOperation[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to send `action`, until its lease ends or a later claim takes it over."""
+
+    action: Action
+    operation: WriteOperation[Any]
+    connection: Connection
+
+    @property
+    def epoch(self) -> int:
+        return self.action.epoch
+
+
+class Claims:
+    """Takes claims, guards them, and records how they end."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: Settings,
+        book: PolicyBook,
+        operations: Operations,
+        presence: Presence,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._book = book
+        self._operations = operations
+        self._presence = presence
+
+    def take(self, action_id: str) -> Claim | None:
+        """Claim an approved action; None when it is not to be sent now (somebody else has it, or a check failed).
+
+        Everything is checked again under the lock: content, seals, votes, expiry, policy and facts.
+
+        Raises:
+            ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
+        """
+        policy = self._book.current()
+        owner = self._presence.appear()
+        with self._store.write() as tx:
+            action, now = find(tx, action_id), self._clock.now()
+            if action.state is not State.APPROVED or not _is_due(action, now):
+                return None
+            if action.is_over(now):
+                move(tx, now, action, State.EXPIRED, "expired")
+                return None
+            if self._settings.is_read_only:
+                return None
+            try:
+                check_digest(action)
+                names = approvals(tx, action)
+            except StoreDamaged as error:
+                move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
+                return None
+            connection, operation = self._bound(action)
+            situation = gather(
+                tx,
+                action_id=action.id,
+                requester=action.requester,
+                connection=connection,
+                operation=operation,
+                particulars=action.particulars,
+                file_sha256=action.file_sha256,
+                today=jst_date(now),
+                duplicate_days=policy.file.duplicate_days,
+            )
+            verdict = policy.decide(situation.facts)
+            if not _still_allowed(verdict, names):
+                self._send_back(tx, action, verdict)
+                return None
+            return Claim(self._begin(tx, action, owner, names), operation, connection)
+
+    def _begin(self, tx: Tx, action: Action, owner: str, names: list[str]) -> Action:
+        now = self._clock.now()
+        claimed = move(
+            tx,
+            now,
+            action,
+            State.EXECUTING,
+            "claimed",
+            epoch=action.epoch + 1,
+            lease_owner=owner,
+            lease_until=timestamp(now + timedelta(seconds=self._settings.timing.lease_s)),
+            approved_by=names,
+        )
+        tx.run("add_attempt", action_id=action.id, epoch=claimed.epoch, started_at=timestamp(now))
+        return claimed
+
+    def _send_back(self, tx: Tx, action: Action, verdict: Verdict) -> None:
+        now = self._clock.now()
+        if verdict.kind == "deny":
+            why = Text("; ".join(verdict.why), "; ".join(verdict.why))
+            move(tx, now, action, State.DENIED, "denied", verdict=verdict_json(verdict), outcome=text_json(why))
+            return
+        until = timestamp(now + timedelta(seconds=self._settings.timing.awaiting_s))
+        move(
+            tx,
+            now,
+            action,
+            State.AWAITING,
+            "asked_again",
+            verdict=verdict_json(verdict),
+            approvers=verdict.approvers,
+            expires_at=until,
+        )
+
+    def _bound(self, action: Action) -> tuple[Connection, WriteOperation[Any]]:
+        """The connection and operation the content names, if they are still what was approved."""
+        content = action.content
+        connection = self._settings.connection(content["connection"])
+        operation = self._operations.get(action.operation)
+        bound = (content["provider"], content["environment"], content["company"])
+        if connection is None or operation is None or bound != (
+            connection.provider,
+            connection.environment,
+            connection.company,
+        ):
+            raise NotAllowed(
+                Text(f"接続 {content['connection']} は承認時と違います。", f"Connection {content['connection']} is not what was approved."),
+                Text("connections.toml を確かめてください。", "Check connections.toml."),
+            )
+        return connection, operation
+
+    def bound(self, action: Action) -> tuple[Connection, WriteOperation[Any]]:
+        """Where an action's look-up goes. Raises `NotAllowed` when its connection changed."""
+        return self._bound(action)
+
+    def guard(self, claim: Claim) -> None:
+        """The fence: called immediately before the first byte leaves.
+
+        Raises:
+            NotAllowed: the lease is over, or another process has the action.
+        """
+        with self._store.read() as tx:
+            action = find(tx, claim.action.id)
+        is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
+        if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
+            raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
+
+    def finish(self, claim: Claim, sent: Sent) -> Action:
+        """Record how the attempt ended: state, attempt and audit row in one transaction.
+
+        When another process has taken the action over meanwhile, only the fact is recorded; the look-up tells.
+        """
+        with self._store.write() as tx:
+            action, now = find(tx, claim.action.id), self._clock.now()
+            tx.run(
+                "end_attempt",
+                action_id=action.id,
+                epoch=claim.epoch,
+                ended_at=timestamp(now),
+                outcome=type(sent).__name__,
+                detail=_detail(sent),
+            )
+            if action.state is not State.EXECUTING or action.epoch != claim.epoch:
+                audit.append(tx, now, "fenced", action.id, epoch=claim.epoch, outcome=type(sent).__name__)
+                return action
+            return self.record(tx, action, sent)
+
+    def record(self, tx: Tx, action: Action, sent: Sent) -> Action:
+        """Turn an outcome into the next state, in the caller's transaction."""
+        now = self._clock.now()
+        free: dict[str, Any] = {"lease_owner": None, "lease_until": None, "not_before": None}
+        match sent:
+            case Done(reference=reference, facts=facts):
+                done = move(
+                    tx, now, action, State.SUCCEEDED, "succeeded", reference=reference,
+                    provider_facts=json.dumps(dict(facts), ensure_ascii=False), outcome=None, **free,
+                )  # fmt: skip
+                self._mark_reversed(tx, done)
+                return done
+            case Different(reason=reason, reference=reference):
+                return move(
+                    tx, now, action, State.MANUAL_REVIEW, "differs", reference=reference, outcome=text_json(reason), **free
+                )
+            case Refused(reason=reason, status=status, codes=codes):
+                return move(
+                    tx, now, action, State.FAILED, "refused", outcome=text_json(reason), status=status, codes=list(codes), **free
+                )
+            case NotSent(reason=reason):
+                return self._unsent(tx, action, reason, free)
+            case Lost(reason=reason, status=status):
+                free["not_before"] = timestamp(now + timedelta(seconds=self._settings.timing.settle_s))
+                return move(
+                    tx, now, action, State.UNKNOWN, "outcome_unknown", outcome=text_json(reason), status=status,
+                    unknown_since=timestamp(now), **free,
+                )  # fmt: skip
+
+    def _unsent(self, tx: Tx, action: Action, reason: Text, free: dict[str, Any]) -> Action:
+        now, tries = self._clock.now(), action.unsent_tries + 1
+        if tries >= MAX_UNSENT_TRIES:
+            return move(tx, now, action, State.FAILED, "never_sent", outcome=text_json(reason), unsent_tries=tries, **free)
+        free["not_before"] = timestamp(now + timedelta(seconds=RETRY_UNSENT_S * tries))
+        return move(tx, now, action, State.APPROVED, "not_sent", outcome=text_json(reason), unsent_tries=tries, **free)
+
+    def _mark_reversed(self, tx: Tx, action: Action) -> None:
+        operation = self._operations.get(action.operation)
+        if operation is not None and operation.reverses is not None and action.reference is not None:
+            tx.run(
+                "reverse_action",
+                reversed_by=action.id,
+                connection=action.connection,
+                operation=operation.reverses,
+                reference=action.reference,
+            )
+
+
+def _is_due(action: Action, now: datetime) -> bool:
+    return action.not_before is None or moment(action.not_before) <= now
+
+
+def _still_allowed(verdict: Verdict, names: list[str]) -> bool:
+    if verdict.kind == "ask":
+        return len(names) >= verdict.approvers
+    return verdict.kind == "allow"
+
+
+def _detail(sent: Sent) -> str | None:
+    match sent:
+        case Done(reference=reference):
+            return reference
+        case Refused(codes=codes, status=status):
+            return f"{status} {' '.join(codes)}"
+        case NotSent(reason=reason) | Lost(reason=reason) | Different(reason=reason):
+            return reason.en

@@ -1,0 +1,91 @@
+"""Facts only the store can know: totals of the day, duplicates, first business. Gathered under the writer's lock."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+
+from seikyu.gate.policy import Facts
+from seikyu.spec import Connection, Particulars, WriteOperation
+from seikyu.store.database import Tx
+
+_COMPANY_FORMS: Final = re.compile(r"株式会社|有限会社|合同会社|合資会社|合名会社|\(株\)|\(有\)|\(同\)|[\s・.,，．、。]")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The facts a policy judges, and the actions that look like the same business."""
+
+    facts: Facts
+    twins: tuple[str, ...]
+    """Ids of actions with the same customer and amount and a close date, or the same document."""
+
+
+def counterparty_key(name: str | None) -> str | None:
+    """A customer's name with its spelling variants folded, so that the providers can be compared."""
+    if not name:
+        return None
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return _COMPANY_FORMS.sub("", folded) or folded
+
+
+def gather(
+    tx: Tx,
+    *,
+    action_id: str,
+    requester: str,
+    connection: Connection,
+    operation: WriteOperation[Any],
+    particulars: Particulars,
+    file_sha256: str | None,
+    today: date,
+    duplicate_days: int,
+) -> Situation:
+    """Read the situation of one action, itself not counted among its twins."""
+    twins = _twins(tx, action_id, connection, operation.kind, particulars, duplicate_days)
+    files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
+    total = tx.one("daily_total", requester=requester, jst_day=today.isoformat(), except_id=action_id)
+    amount = particulars.amount if operation.kind == "bill" else 0
+    facts = Facts(
+        operation=operation.name,
+        provider=connection.provider,
+        connection=connection.name,
+        environment=connection.environment,
+        requester=requester,
+        amount=particulars.amount,
+        due_days=None if particulars.due_date is None else (particulars.due_date - today).days,
+        duplicate=bool(twins or files),
+        daily_total=int((total or {"total": 0})["total"]) + (amount or 0),
+        first_with_customer=_is_first(tx, connection, particulars),
+    )
+    return Situation(facts, (*twins, *(str(row["id"]) for row in files)))
+
+
+def _twins(
+    tx: Tx, action_id: str, connection: Connection, kind: str, particulars: Particulars, days: int
+) -> tuple[str, ...]:
+    if kind == "cancel" or particulars.amount is None or particulars.transaction_date is None:
+        return ()
+    around = timedelta(days=days)
+    rows = tx.all(
+        "twins_of",
+        kind=kind,
+        amount=particulars.amount,
+        except_id=action_id,
+        date_from=(particulars.transaction_date - around).isoformat(),
+        date_to=(particulars.transaction_date + around).isoformat(),
+        counterparty_key=counterparty_key(particulars.counterparty_name),
+        connection=connection.name,
+        counterparty_id=particulars.counterparty_id,
+    )
+    return tuple(str(row["id"]) for row in rows)
+
+
+def _is_first(tx: Tx, connection: Connection, particulars: Particulars) -> bool:
+    if particulars.counterparty_id is None:
+        return False
+    known = tx.one("knows_customer", connection=connection.name, counterparty_id=particulars.counterparty_id)
+    return known is None

@@ -1,0 +1,263 @@
+"""The operator's rules: a closed vocabulary in TOML, with examples inside that must hold.
+
+Every rule is evaluated. Deny beats ask, ask beats allow, the most approvers wins. A write that no rule hits asks
+for one approver; an operation the policy does not list is denied; a policy that cannot be read lets nothing be
+written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seikyu.errors import ConfigurationError, Text
+from seikyu.spec import Environment, ProviderName, RuleTrace, Verdict
+
+MAX_APPROVERS: Final = 9
+
+_Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+_Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+_Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
+
+
+class Facts(BaseModel):
+    """What the rules may look at. Totals and duplicates come from the store, under its lock."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    operation: str
+    provider: ProviderName
+    connection: str = "example"
+    environment: Environment = "production"
+    requester: str = "example"
+    amount: int | None = None
+    """Yen, tax included."""
+    due_days: int | None = None
+    """Days from today in Japan to the due date."""
+    duplicate: bool = False
+    """The same customer and amount, with a date close by, in any provider."""
+    daily_total: int = 0
+    """Yen of this requester today in Japan, this action included; unknown outcomes count."""
+    first_with_customer: bool = False
+
+
+class Rule(BaseModel):
+    """Conditions that must all hold. `over` is strict, `at_most` is not."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    id: _Id
+    why: str = Field(min_length=1, max_length=200)
+    provider: ProviderName | None = None
+    connection: str | None = None
+    environment: Environment | None = None
+    operation: str | list[str] | None = None
+    requester: str | None = None
+    amount_over: _Amount | None = None
+    amount_at_most: _Amount | None = None
+    due_days_over: _Days | None = None
+    daily_total_over: _Amount | None = None
+    duplicate: bool | None = None
+    first_with_customer: bool | None = None
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> Self:
+        if not (set(self.model_fields_set) - {"id", "why", "approvers"}):
+            msg = "a rule needs at least one condition"
+            raise ValueError(msg)
+        return self
+
+    def is_hit(self, facts: Facts) -> bool:
+        """Whether every condition given holds for `facts`."""
+        return all(self._equalities(facts)) and all(self._thresholds(facts))
+
+    def _equalities(self, facts: Facts) -> list[bool]:
+        names = ("provider", "connection", "environment", "requester", "duplicate", "first_with_customer")
+        operations = [self.operation] if isinstance(self.operation, str) else self.operation
+        same = [getattr(self, name) in (None, getattr(facts, name)) for name in names]
+        return [*same, operations is None or facts.operation in operations]
+
+    def _thresholds(self, facts: Facts) -> list[bool]:
+        return [
+            self.amount_over is None or (facts.amount is not None and facts.amount > self.amount_over),
+            self.amount_at_most is None or (facts.amount is not None and facts.amount <= self.amount_at_most),
+            self.due_days_over is None or (facts.due_days is not None and facts.due_days > self.due_days_over),
+            self.daily_total_over is None or facts.daily_total > self.daily_total_over,
+        ]
+
+
+class AskRule(Rule):
+    """A rule that asks for votes."""
+
+    approvers: int = Field(default=1, ge=1, le=MAX_APPROVERS)
+
+
+class Example(BaseModel):
+    """The operator's own statement of what the rules must say."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    given: Facts
+    expect: Literal["allow", "ask", "deny"]
+    approvers: int | None = Field(default=None, ge=1, le=MAX_APPROVERS)
+
+
+class PolicyFile(BaseModel):
+    """The whole of `policy.toml`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    schema_: Literal[1] = Field(alias="schema")
+    version: str
+    operations: list[str]
+    """The writes this policy knows; any other is denied."""
+    duplicate_days: int = Field(default=30, ge=0, le=366)
+    deny: list[Rule] = []
+    ask: list[AskRule] = []
+    allow: list[Rule] = []
+    example: list[Example] = []
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        ids = [rule.id for rule in (*self.deny, *self.ask, *self.allow)]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            msg = f"rule ids used twice: {', '.join(twice)}"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that was read and whose examples hold."""
+
+    file: PolicyFile
+    sha256: str
+    source: str
+
+    def decide(self, facts: Facts) -> Verdict:
+        """Evaluate every rule."""
+        return decide(self.file, facts, self.sha256)
+
+
+def _traces(rules: Sequence[Rule], verdict: Literal["allow", "ask", "deny"], facts: Facts) -> list[RuleTrace]:
+    return [RuleTrace(rule.id, verdict, rule.is_hit(facts), rule.why) for rule in rules]
+
+
+def decide(file: PolicyFile, facts: Facts, sha256: str) -> Verdict:
+    """The decision for `facts`, with the trace of every rule."""
+    trace = [
+        RuleTrace("known-operation", "deny", facts.operation not in file.operations, "方針にない操作 / not in the policy"),
+        *_traces(file.deny, "deny", facts),
+        *_traces(file.ask, "ask", facts),
+        *_traces(file.allow, "allow", facts),
+    ]
+    hits = {rule.verdict for rule in trace if rule.is_hit}
+    if "deny" in hits:
+        return Verdict("deny", 0, tuple(trace), sha256)
+    if "allow" in hits and "ask" not in hits:
+        return Verdict("allow", 0, tuple(trace), sha256)
+    no_rule = RuleTrace("no-rule", "ask", not hits, "どの規則にも当たらない / no rule applies")
+    approvers = max([rule.approvers for rule in file.ask if rule.is_hit(facts)], default=1)
+    return Verdict("ask", approvers, (*trace, no_rule), sha256)
+
+
+def _example_faults(file: PolicyFile) -> list[str]:
+    faults: list[str] = []
+    for example in file.example:
+        verdict = decide(file, example.given, "")
+        said = f"{verdict.kind} {verdict.approvers}" if verdict.kind == "ask" else verdict.kind
+        expected = f"ask {example.approvers}" if example.approvers else example.expect
+        holds = verdict.kind == example.expect and example.approvers in (None, verdict.approvers)
+        if not holds:
+            hit = ", ".join(rule.rule for rule in verdict.trace if rule.is_hit) or "no rule"
+            faults.append(f"[[example]] {example.name!r}: expected {expected}, the rules say {said} (hit: {hit})")
+    return faults
+
+
+def parse_policy(source: str, name: str) -> Policy:
+    """Read a policy and try its examples.
+
+    Raises:
+        ConfigurationError: every fault, with its line, the rule, what was read and what was expected.
+    """
+    try:
+        table = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise _faulty(name, [str(error)]) from None
+    try:
+        file = PolicyFile.model_validate(table)
+    except ValidationError as error:
+        raise _faulty(name, [_fault_line(fault, table, source) for fault in error.errors()]) from None
+    faults = _example_faults(file)
+    if faults:
+        raise _faulty(name, faults)
+    return Policy(file, hashlib.sha256(source.encode()).hexdigest(), source)
+
+
+def _fault_line(fault: Mapping[str, Any], table: Mapping[str, Any], source: str) -> str:
+    place = [str(part) for part in fault["loc"]]
+    rule = _rule_name(table, fault["loc"])
+    line = _line_of(source, place, rule)
+    read = "" if fault["type"] == "missing" else f" (read: {fault['input']!r})"[:120]
+    where = f"line {line}: " if line else ""
+    return f"{where}{'.'.join(place)}{f' in rule {rule}' if rule else ''}: {fault['msg']}{read}"
+
+
+def _rule_name(table: Mapping[str, Any], place: Sequence[Any]) -> str | None:
+    try:
+        row = table[place[0]][place[1]]
+        return str(row.get("id") or row.get("name") or "") or None
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+
+
+def _line_of(source: str, place: Sequence[str], rule: str | None) -> int | None:
+    """The line a fault is on: the key's own line, after the line that names its rule."""
+    lines = source.splitlines()
+    start = next((n for n, line in enumerate(lines) if rule and f'"{rule}"' in line), 0)
+    key = place[-1]
+    pattern = re.compile(rf"(^|[\s{{,]){re.escape(key)}\s*=")
+    found = next((n for n, line in enumerate(lines[start:], start) if pattern.search(line)), None)
+    return (found if found is not None else start) + 1 if (found is not None or rule) else None
+
+
+def _faulty(name: str, faults: Sequence[str]) -> ConfigurationError:
+    listed = "; ".join(faults)
+    return ConfigurationError(
+        Text(f"方針 {name} に誤りがあるため、書き込みはできません: {listed}", f"Policy {name} has faults, so nothing can be written: {listed}."),
+        Text("直してから seikyu policy check を実行してください。", "Mend it, then run `seikyu policy check`."),
+    )
+
+
+class PolicyBook:
+    """The policy file as it is now: read again whenever it changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[bytes, Policy] | None = None
+
+    def current(self) -> Policy:
+        """The policy in force.
+
+        Raises:
+            ConfigurationError: missing or wrong; nothing may be written until it is mended.
+        """
+        try:
+            source = self._path.read_bytes()
+        except OSError:
+            raise ConfigurationError(
+                Text(f"方針ファイル {self._path} がないため、読み取り専用です。", f"There is no policy file {self._path}, so nothing can be written."),
+                Text("config/policy.toml を置いてください。", "Put a policy.toml there."),
+            ) from None
+        if self._seen is None or self._seen[0] != source:
+            self._seen = (source, parse_policy(source.decode("utf-8", "replace"), str(self._path)))
+        return self._seen[1]

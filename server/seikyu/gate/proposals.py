@@ -1,0 +1,254 @@
+"""Proposing: judge a plan under the lock and store action, verdict and audit row in one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from seikyu.errors import NotAllowed, NotFound, Text
+from seikyu.gate import audit
+from seikyu.gate.actions import Action, State, actions, find, move, text_json, verdict_json
+from seikyu.gate.canonical import canonical_action, sha256
+from seikyu.gate.facts import Situation, counterparty_key, gather
+from seikyu.gate.policy import Policy, PolicyBook
+from seikyu.models import Clock, jst_date, timestamp
+from seikyu.settings import Settings
+from seikyu.spec import Connection, Plan, Principal, Verdict, WriteOperation
+from seikyu.store.database import Store, Tx
+
+REJECTION_STANDS: Final = timedelta(hours=24)
+"""The same call after a rejection is answered with that rejection, so that nobody is worn down by asking."""
+
+MAX_AWAITING: Final = 100
+"""Open requests of one requester; a looping agent must not bury the operators."""
+
+Operation = WriteOperation[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A write on its way into the gate."""
+
+    action_id: str
+    tool: str
+    call_digest: str
+    """SHA-256 of requester, tool, connection, arguments and documents: the same call is the same action."""
+    principal: Principal
+    connection: Connection
+    operation: Operation
+    plan: Plan
+
+
+class Desk:
+    """Where actions are proposed, looked at and withdrawn. Nothing here sends or approves."""
+
+    def __init__(self, store: Store, clock: Clock, settings: Settings, book: PolicyBook) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._book = book
+
+    def judge(self, proposal: Proposal) -> Verdict:
+        """What the policy says now; nothing is stored.
+
+        Raises:
+            ConfigurationError: the policy cannot be read.
+        """
+        policy = self._book.current()
+        with self._store.read() as tx:
+            return self._verdict(policy, self._situation(tx, policy, proposal))
+
+    def same_call(self, call_digest: str) -> Action | None:
+        """The open or finished action this call already made."""
+        with self._store.read() as tx:
+            return self._earlier(tx, call_digest)
+
+    def propose(self, proposal: Proposal) -> Action:
+        """Store the action with its verdict; the same call again answers with the action it made.
+
+        Raises:
+            ConfigurationError: the policy cannot be read; nothing was stored.
+            NotAllowed: too many open requests, or the natural key is in use by another action.
+        """
+        policy = self._book.current()
+        with self._store.write() as tx:
+            earlier = self._earlier(tx, proposal.call_digest)
+            if earlier is not None:
+                return earlier
+            self._refuse_flood(tx, proposal.principal.requester)
+            _refuse_taken_key(tx, proposal)
+            situation = self._situation(tx, policy, proposal)
+            verdict = self._verdict(policy, situation)
+            return self._insert(tx, proposal, policy, situation, verdict)
+
+    def withdraw(self, action_id: str, principal: Principal) -> Action:
+        """Take an own request back, before it is being sent.
+
+        Raises:
+            NotFound: not this requester's.
+            NotAllowed: it is being sent, or it is over.
+        """
+        now = self._clock.now()
+        with self._store.write() as tx:
+            action = own(find(tx, action_id), principal)
+            if action.state is State.WITHDRAWN:
+                return action
+            if action.state not in {State.AWAITING, State.APPROVED}:
+                raise NotAllowed(
+                    Text(f"{action_id} は {action.state} のため取り下げできません。", f"{action_id} is {action.state} and cannot be withdrawn."),
+                    Text("get_action で結果を確かめてください。", "Call get_action for its outcome."),
+                    written=Text("", ""),
+                )
+            return move(tx, now, action, State.WITHDRAWN, "withdrawn", by=principal.requester)
+
+    def get(self, action_id: str, principal: Principal) -> Action:
+        """An own action. Raises `NotFound`."""
+        with self._store.read() as tx:
+            return own(find(tx, action_id), principal)
+
+    def page(
+        self, *, requester: str | None, state: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[Action], int]:
+        """Newest first, one more than `limit` when there are more; and how many match in all."""
+        with self._store.read() as tx:
+            rows = tx.all("actions_of", requester=requester, state=state, cursor=cursor, limit=limit + 1)
+            count = tx.one("count_actions_of", requester=requester, state=state)
+        return actions(rows), int((count or {"total": 0})["total"])
+
+    def have_votes(self, action: Action) -> int:
+        """Approvals counted so far."""
+        with self._store.read() as tx:
+            votes = tx.all("votes", action_id=action.id, revision=action.revision)
+        return sum(vote["decision"] == "approve" for vote in votes)
+
+    def _earlier(self, tx: Tx, call_digest: str) -> Action | None:
+        after = timestamp(self._clock.now() - REJECTION_STANDS)
+        row = tx.one("live_call", call_digest=call_digest, rejected_after=after)
+        return None if row is None else Action.model_validate(row)
+
+    def _refuse_flood(self, tx: Tx, requester: str) -> None:
+        count = tx.one("count_awaiting_of", requester=requester)
+        if count is not None and count["total"] >= MAX_AWAITING:
+            raise NotAllowed(
+                Text(f"承認待ちが{MAX_AWAITING}件あるため、これ以上申請できません。", f"{MAX_AWAITING} requests are waiting for approval already."),
+                Text("承認を待つか、不要な申請を取り下げてください。", "Wait for the operators, or withdraw what is not needed."),
+            )
+
+    def _situation(self, tx: Tx, policy: Policy, proposal: Proposal) -> Situation:
+        return gather(
+            tx,
+            action_id=proposal.action_id,
+            requester=proposal.principal.requester,
+            connection=proposal.connection,
+            operation=proposal.operation,
+            particulars=proposal.plan.particulars,
+            file_sha256=file_sha256(proposal.plan),
+            today=jst_date(self._clock.now()),
+            duplicate_days=policy.file.duplicate_days,
+        )
+
+    def _verdict(self, policy: Policy, situation: Situation) -> Verdict:
+        return policy.decide(situation.facts)
+
+    def _insert(
+        self, tx: Tx, proposal: Proposal, policy: Policy, situation: Situation, verdict: Verdict
+    ) -> Action:
+        now = self._clock.now()
+        content = canonical_action(proposal.connection, proposal.plan)
+        state = {"deny": State.DENIED, "allow": State.APPROVED, "ask": State.AWAITING}[verdict.kind]
+        timing = self._settings.timing
+        wait = timing.approved_s if state is State.APPROVED else timing.awaiting_s
+        particulars = proposal.plan.particulars
+        tx.run("remember_policy", sha256=policy.sha256, source=policy.source, first_used_at=timestamp(now))
+        try:
+            tx.run(
+                "add_action",
+                id=proposal.action_id,
+                state=state.value,
+                tool=proposal.tool,
+                operation=proposal.operation.name,
+                kind=proposal.operation.kind,
+                connection=proposal.connection.name,
+                requester=proposal.principal.requester,
+                surface=proposal.principal.surface,
+                call_digest=proposal.call_digest,
+                canonical=content.decode(),
+                digest=sha256(content),
+                natural_key=proposal.plan.natural_key,
+                amount=particulars.amount,
+                counterparty_id=particulars.counterparty_id,
+                counterparty_key=counterparty_key(particulars.counterparty_name),
+                transaction_date=None if particulars.transaction_date is None else particulars.transaction_date.isoformat(),
+                file_sha256=file_sha256(proposal.plan),
+                notes=_notes_json(proposal, situation),
+                verdict=verdict_json(verdict),
+                approvers=verdict.approvers,
+                created_at=timestamp(now),
+                jst_day=jst_date(now).isoformat(),
+                expires_at=timestamp(now + timedelta(seconds=wait)),
+                outcome=None,
+            )
+        except sqlite3.IntegrityError as error:
+            raise NotAllowed(Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")) from error
+        audit.append(
+            tx,
+            now,
+            "proposed",
+            proposal.action_id,
+            state=state.value,
+            digest=sha256(content),
+            operation=proposal.operation.name,
+            connection=proposal.connection.name,
+            requester=proposal.principal.requester,
+            surface=proposal.principal.surface,
+            verdict=verdict.kind,
+            approvers=verdict.approvers,
+            why=verdict.why,
+            policy=policy.sha256,
+            twins=list(situation.twins),
+        )
+        return find(tx, proposal.action_id)
+
+
+def file_sha256(plan: Plan) -> str | None:
+    """The digest of the plan's document, when it has one."""
+    return plan.request.files[0].sha256 if plan.request.files else None
+
+
+def own(action: Action, principal: Principal) -> Action:
+    """`action`, when it is the caller's.
+
+    Raises:
+        NotFound: the same answer as for an id that does not exist.
+    """
+    if action.requester != principal.requester:
+        raise NotFound(Text("その番号の申請はありません。", "There is no action of that id."), Text("list_actions で確かめてください。", "Call list_actions."))
+    return action
+
+
+def _refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
+    if proposal.plan.natural_key is None:
+        return
+    row = tx.one(
+        "live_natural_key",
+        connection=proposal.connection.name,
+        operation=proposal.operation.name,
+        natural_key=proposal.plan.natural_key,
+    )
+    if row is not None:
+        key = proposal.plan.natural_key
+        raise NotAllowed(
+            Text(f"{key} は別の申請 {row['id']} で使われています。", f"{key} is in use by another action, {row['id']}."),
+            Text("その申請を確かめるか、別の番号を使ってください。", "Look at that action, or choose another number."),
+        )
+
+
+def _notes_json(proposal: Proposal, situation: Situation) -> str:
+    notes = [*proposal.plan.notes]
+    if situation.twins:
+        listed = ", ".join(situation.twins)
+        notes.append(Text(f"似た申請があります: {listed}", f"Looks like the same business as {listed}."))
+    return json.dumps([json.loads(text_json(note)) for note in notes], ensure_ascii=False)

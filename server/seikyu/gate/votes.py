@@ -1,0 +1,174 @@
+"""Votes: an operator's decision, sealed over the digest of what they read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
+from seikyu.gate import audit
+from seikyu.gate.actions import Action, State, find, move
+from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.operators import Key, Operator, is_signed, trusted
+from seikyu.models import Clock, timestamp
+from seikyu.settings import Timing
+from seikyu.store.database import Row, Store, Tx
+
+Decision: TypeAlias = Literal["approve", "reject", "return", "revoke"]
+
+_NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
+MAX_REASON: Final = 500
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What an operator decides, about exactly what they saw."""
+
+    action_id: str
+    digest: str
+    """All 64 hex digits of what was shown."""
+    decision: Decision
+    reason: str = ""
+    via: str = "cli"
+
+
+class BallotBox:
+    """Takes votes, and says at execution whether they still hold."""
+
+    def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
+        self._store = store
+        self._clock = clock
+        self._timing = timing
+
+    def cast(self, ballot: Ballot, key: Key) -> Action:
+        """Record a sealed decision.
+
+        Raises:
+            VoteRefused: own request, already decided, expired, changed since it was shown, no right to vote.
+            NotFound: no such action.
+        """
+        now = self._clock.now()
+        with self._store.write() as tx:
+            action = find(tx, ballot.action_id)
+            _check_right(tx, action, ballot, key, now)
+            _seal(tx, action, ballot, key, now)
+            return self._count(tx, action, ballot, key, now)
+
+    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
+        said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
+        if ballot.decision == "reject":
+            return move(tx, now, action, State.REJECTED, "rejected", **said)
+        if ballot.decision == "return":
+            return move(tx, now, action, State.RETURNED, "returned", **said)
+        if ballot.decision == "revoke":
+            return move(tx, now, action, State.REVOKED, "revoked", **said)
+        if len(approvals(tx, action)) < action.approvers:
+            audit.append(tx, now, "voted", action.id, digest=action.digest, decision="approve", **said)
+            return action
+        until = timestamp(now + timedelta(seconds=self._timing.approved_s))
+        return move(tx, now, action, State.APPROVED, "approved", expires_at=until, **said)
+
+
+def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
+    wanted = State.APPROVED if ballot.decision == "revoke" else State.AWAITING
+    if action.state is not wanted:
+        raise _refuse(
+            Text(f"{action.id} は {action.state} です。", f"{action.id} is {action.state}."),
+            Text("もう決められません。", "There is nothing left to decide."),
+        )
+    if action.is_over(now):
+        raise _refuse(Text(f"{action.id} は期限切れです。", f"{action.id} has expired."), Text("申請し直してもらってください。", "Ask for it to be proposed again."))
+    if ballot.digest != action.digest:
+        raise _refuse(
+            Text("表示された内容と現在の内容が違います。", "What you saw is not what the action says now."),
+            Text("もう一度表示して確かめてください。", "Look at it again."),
+        )
+    if key.name not in trusted(tx):
+        raise _refuse(Text(f"{key.name} には決定の権限がありません。", f"{key.name} may not decide."), NOTHING)
+    if key.name == action.requester:
+        raise _refuse(
+            Text("自分の申請は決定できません。", "Nobody decides on their own request."),
+            Text("別の操作者に頼んでください。", "Ask another operator."),
+        )
+    if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
+        raise _refuse(Text("既に承認済みです。", "You have approved this already."), Text("他の操作者を待ってください。", "Wait for the others."))
+
+
+def _refuse(what: Text, next_step: Text) -> VoteRefused:
+    return VoteRefused(what, next_step, written=_NO_VOTE)
+
+
+def _statement(action: Action, ballot: Ballot, key: Key, now: datetime) -> bytes:
+    return canonical(
+        {
+            "action": action.id,
+            "revision": action.revision,
+            "digest": action.digest,
+            "decision": ballot.decision,
+            "reason": ballot.reason[:MAX_REASON],
+            "expires_at": action.expires_at,
+            "operator": key.name,
+            "voted_at": timestamp(now),
+        }
+    )
+
+
+def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
+    statement = _statement(action, ballot, key, now)
+    tx.run("drop_vote", action_id=action.id, revision=action.revision, operator=key.name)
+    tx.run(
+        "add_vote",
+        action_id=action.id,
+        revision=action.revision,
+        operator=key.name,
+        decision=ballot.decision,
+        statement=statement.decode(),
+        seal=key.sign(statement),
+        via=ballot.via,
+        voted_at=timestamp(now),
+    )
+    audit.append(tx, now, "sealed", action.id, operator=key.name, decision=ballot.decision, statement_sha256=sha256(statement))
+
+
+def _votes(tx: Tx, action: Action) -> list[Row]:
+    return tx.all("votes", action_id=action.id, revision=action.revision)
+
+
+def approvals(tx: Tx, action: Action) -> list[str]:
+    """The operators whose sealed approval of exactly this content holds now.
+
+    Raises:
+        StoreDamaged: a vote's seal does not hold, so somebody wrote into the database.
+    """
+    operators = trusted(tx)
+    names: list[str] = []
+    for vote in _votes(tx, action):
+        if vote["operator"] in operators:
+            _check_seal(action, vote, operators[vote["operator"]])
+            if vote["decision"] == "approve" and vote["operator"] != action.requester:
+                names.append(vote["operator"])
+    return names
+
+
+def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
+    said = json.loads(vote["statement"])
+    about = {"action": action.id, "revision": action.revision, "digest": action.digest}
+    about |= {"operator": operator.name, "decision": vote["decision"], "voted_at": vote["voted_at"]}
+    holds = all(said.get(name) == value for name, value in about.items())
+    if not holds or not is_signed(operator.public_key, canonical(said), vote["seal"]):
+        raise StoreDamaged(
+            Text(f"{action.id} の承認の署名が正しくありません。", f"The seal of {operator.name} on {action.id} does not hold."),
+            Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+        )
+
+
+def check_digest(action: Action) -> None:
+    """Raises `StoreDamaged` when the stored content is not what its digest says."""
+    if sha256(action.canonical.encode()) != action.digest:
+        raise StoreDamaged(
+            Text(f"{action.id} の内容が書き換えられています。", f"The content of {action.id} was changed."),
+            Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+        )

@@ -1,0 +1,124 @@
+"""Values every room shares: yen, exact decimals, Japan's dates, and text from outside made safe to show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Annotated, Final, Protocol
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+JST: Final = timezone(timedelta(hours=9), "JST")
+"""Japan has had no daylight saving time since 1951; a fixed offset is exact."""
+
+MAX_YEN: Final = 2_147_483_647
+"""Largest amount of a transaction and of a billing, in yen. Source: MFK API v2 reference, read 2026-11-21."""
+
+_DECIMAL_TEXT: Final = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,4})?", re.ASCII)
+_ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+class Clock(Protocol):
+    """Tells the time; tests bring their own."""
+
+    def now(self) -> datetime:
+        """The present moment: aware, UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def jst_date(moment: datetime) -> date:
+    """The calendar day in Japan at `moment` (aware)."""
+    return moment.astimezone(JST).date()
+
+
+def timestamp(moment: datetime) -> str:
+    """`moment` as text of fixed width in UTC, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str) -> datetime:
+    """The inverse of `timestamp`."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _exact_decimal(value: object) -> object:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        msg = 'must be an integer or decimal text such as "1980.50", never a floating-point number'
+        raise ValueError(msg)
+    text = str(value)
+    if not _DECIMAL_TEXT.fullmatch(text):
+        msg = 'must be plain decimal text with at most 10 digits and 4 decimals, such as "1980.50"'
+        raise ValueError(msg)
+    return Decimal(text)
+
+
+def _iso_date(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _ISO_DATE.fullmatch(value):
+        msg = "must be a date written YYYY-MM-DD"
+        raise ValueError(msg)
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        msg = f"{value} is not a day of the calendar"
+        raise ValueError(msg) from None
+
+
+Yen = Annotated[int, Field(strict=True, ge=1, le=MAX_YEN)]
+"""Whole yen, positive. JSON integers only: no text, no `true`, no 1e5."""
+
+SignedYen = Annotated[int, Field(strict=True, ge=-MAX_YEN, le=MAX_YEN)]
+"""Whole yen that may be a discount."""
+
+ExactDecimal = Annotated[
+    Decimal,
+    BeforeValidator(_exact_decimal),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["integer", "string"]}),
+]
+"""An exact decimal, at most 4 places, from an integer or from text; a float is refused."""
+
+IsoDate = Annotated[
+    date,
+    BeforeValidator(_iso_date),
+    PlainSerializer(date.isoformat, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date"}),
+]
+"""A day in Japan, written YYYY-MM-DD."""
+
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+_BLANK_LETTERS: Final = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
+
+
+def shown(text: str, limit: int = 250) -> str:
+    """Text from outside, safe to print: control, bidi and invisible characters become `⟨U+XXXX⟩`, length is capped.
+
+    Variation selectors, tag characters and blank letters are escaped too. `limit` counts code points of the original.
+    """
+    capped = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(_visible(char) for char in capped)
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    is_selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
+    if is_selector or code in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE:
+        return f"⟨U+{code:04X}⟩"
+    return char
+
+
+def yen_text(amount: int) -> str:
+    """`1234567` as `1,234,567円`."""
+    return f"{amount:,}円"

@@ -1,0 +1,72 @@
+"""What a provider answered over HTTP, read strictly: exact numbers, real text, or no JSON at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Final, Literal, NoReturn
+
+_MAX_EXPONENT: Final = 400
+"""A number beyond 10**400 is an attack on whoever turns it into an integer; no money needs it."""
+
+
+class _NotJson(Enum):
+    NOT_JSON = "not JSON"
+
+
+NOT_JSON: Final = _NotJson.NOT_JSON
+"""Stands where the JSON would be when the body is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer. `json` holds Decimal for every number with a point or an exponent, or is `NOT_JSON`."""
+
+    status: int
+    json: object
+    content_type: str
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status <= 299  # noqa: PLR2004 - the class of status codes
+
+    @property
+    def is_client_error(self) -> bool:
+        """4xx."""
+        return 400 <= self.status <= 499  # noqa: PLR2004 - the class of status codes
+
+    @property
+    def is_json(self) -> bool:
+        return self.json is not NOT_JSON
+
+
+def read_json(body: bytes) -> object | Literal[_NotJson.NOT_JSON]:
+    """The JSON of `body`, or `NOT_JSON`.
+
+    Refused: other encodings than UTF-8, NaN and Infinity, numbers and nestings made to exhaust us, and lone
+    surrogates, which no store can keep.
+    """
+    try:
+        text = body.decode("utf-8")
+        value: object = json.loads(text, parse_float=_exact, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except (ValueError, RecursionError):
+        return NOT_JSON
+    return value
+
+
+def _exact(digits: str) -> Decimal:
+    try:
+        number = Decimal(digits)
+    except InvalidOperation:
+        raise ValueError("a number beyond all bounds") from None
+    if abs(number.adjusted()) > _MAX_EXPONENT:
+        raise ValueError("a number beyond all bounds")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

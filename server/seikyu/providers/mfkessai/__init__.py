@@ -1,0 +1,1 @@
+"""Money Forward Kessai (MFK): deferred payment between companies, API v2."""

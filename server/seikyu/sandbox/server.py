@@ -1,0 +1,107 @@
+"""One socket on the loopback, served by uvicorn's HTTP/1.1 protocol inside the running event loop.
+
+`uvicorn.Server` is left out: it captures signals and stops on a polling clock. Its protocol alone is
+started and stopped here, without waiting for time to pass.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from seikyu.sandbox.delivery import Line, Message
+from seikyu.sandbox.wire import Call
+
+Respond = Callable[[Call, Line], Awaitable[None]]
+
+_HOST: Final = "127.0.0.1"
+_PEEK_STATE: Final = "transport"
+
+
+class TwinProtocol(H11Protocol):
+    """Hands its transport to the application, so that a fault can cut the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, _PEEK_STATE: transport}
+
+
+class _Application:
+    """The ASGI application: reads a request whole and passes it on."""
+
+    def __init__(self, respond: Respond, limit_for: Callable[[str], int]) -> None:
+        self._respond = respond
+        self._limit_for = limit_for
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        line = Line(receive, send, scope["state"][_PEEK_STATE])
+        # cancelled or abandoned, there is nobody left to answer
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await self._serve(scope, line)
+
+    async def _serve(self, scope: dict[str, Any], line: Line) -> None:
+        path: str = scope["path"]
+        body, too_large = await line.read(self._limit_for(path))
+        call = Call(
+            method=scope["method"],
+            path=path,
+            query=scope["query_string"].decode("latin-1"),
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            body=body,
+            body_too_large=too_large,
+        )
+        await self._respond(call, line)
+
+
+@contextlib.asynccontextmanager
+async def listening(respond: Respond, *, limit_for: Callable[[str], int], port: int) -> AsyncIterator[int]:
+    """Listen on 127.0.0.1 and yield the port; on leaving, cut every connection and end every handler.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    state = ServerState()
+    config = uvicorn.Config(
+        _Application(respond, limit_for),  # type: ignore[arg-type]
+        http=TwinProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        date_header=False,
+        server_header=False,
+    )
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: TwinProtocol(config=config, server_state=state, app_state={}),
+        _HOST,
+        port,
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await _end(state)
+        await server.wait_closed()
+
+
+async def _end(state: ServerState) -> None:
+    for connection in list(state.connections):
+        connection.transport.abort()
+    while state.connections:  # each goes in the loop's next turns
+        await asyncio.sleep(0)
+    tasks = list(state.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

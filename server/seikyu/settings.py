@@ -1,0 +1,255 @@
+"""Everything a person configures, read once and checked as a whole.
+
+The environment (and `.env` in the configuration folder) says where things are; `connections.toml` says which
+accounts exist. Secrets are never here: they are in the vault.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from seikyu.errors import ConfigurationError, Lang, Text
+from seikyu.spec import Connection, Environment, ProviderName
+
+DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
+    ("mfkessai", "production"): "https://api.mfkessai.co.jp/v2",
+    ("mfkessai", "sandbox"): "https://sandbox-api.mfkessai.co.jp/v2",
+    ("invox", "production"): "https://api.invox.jp",
+}
+"""Where each provider answers. Source: MFK API v2 and invox API 1.0.3 references, read 2026-11-21."""
+
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the gate waits, in seconds."""
+
+    awaiting_s: int = 72 * 3600
+    """An unanswered request expires; expiry never approves."""
+    approved_s: int = 24 * 3600
+    """An approval that was not executed expires."""
+    lease_s: int = 90
+    """A claim's right to send; longer than the 60 s deadline of a write."""
+    settle_s: int = 2
+    """Before the first look-up after a lost answer."""
+    quiet_s: int = 60
+    """Before a look-up that finds nothing counts as absent: an effect may land late."""
+    poll_s: int = 1
+    """Between two looks of the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are and who is asking. Frozen: read once at start."""
+
+    home: Path
+    config: Path
+    requester: str
+    lang: Lang = "ja"
+    toolsets: tuple[str, ...] = ()
+    """Which toolsets a model sees; empty means all."""
+    is_read_only: bool = False
+    file_roots: tuple[Path, ...] = ()
+    file_cap_bytes: int = 50_000_000
+    approvals_url: str | None = None
+    """Where the operator's page is, told to the requester."""
+    connections: tuple[Connection, ...] = ()
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def database(self) -> Path:
+        return self.home / "seikyu.db"
+
+    @property
+    def policy_file(self) -> Path:
+        return self.config / "policy.toml"
+
+    def connection(self, name: str) -> Connection | None:
+        return next((row for row in self.connections if row.name == name), None)
+
+
+class _ConnectionRow(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    provider: ProviderName
+    environment: Environment
+    company: str = Field(min_length=1, max_length=100)
+    base_url: str | None = None
+    invoice_mode: str | None = Field(default=None, pattern=r"^(kubun|billing|transaction)$")
+    tax_rounding: str | None = Field(default=None, pattern=r"^(floor|round|ceil)$")
+    company_code: str | None = Field(default=None, max_length=30)
+    client_id: str | None = None
+    redirect_uri: str | None = None
+    scope: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_safe(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
+            msg = "must begin with https:// (http:// only for 127.0.0.1, ::1 or localhost)"
+            raise ValueError(msg)
+        if not parts.hostname or parts.username or parts.query or parts.fragment:
+            msg = "must be an address without user, query or fragment"
+            raise ValueError(msg)
+        return value.rstrip("/")
+
+
+class _ConnectionsFile(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    schema_: int = Field(alias="schema", ge=1, le=1)
+    connection: list[_ConnectionRow] = []
+
+
+_OPTIONS: Final = ("invoice_mode", "tax_rounding", "company_code", "client_id", "redirect_uri", "scope")
+
+
+def _connection(row: _ConnectionRow) -> Connection:
+    base_url = row.base_url or DEFAULT_BASE_URLS.get((row.provider, row.environment))
+    if base_url is None:
+        raise ConfigurationError(
+            Text(
+                f"接続 {row.name}: {row.provider} の {row.environment} には既定の接続先がありません。",
+                f"Connection {row.name}: {row.provider} has no default address for {row.environment}.",
+            ),
+            Text("connections.toml に base_url を書いてください。", "Write base_url in connections.toml."),
+        )
+    values = row.model_dump(include=set(_OPTIONS), exclude_none=True)
+    return Connection(row.name, row.provider, row.environment, row.company, base_url, values)
+
+
+def fault_lines(error: ValidationError) -> list[str]:
+    """Each fault of a file as `place: what is wrong`, without the value that was read."""
+    return [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+
+
+def read_toml(path: Path) -> Mapping[str, Any]:
+    """The file as a table.
+
+    Raises:
+        ConfigurationError: missing, not UTF-8, or not TOML; names file, line and column.
+    """
+    import tomllib  # noqa: PLC0415 - start-up: not every command reads a file
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
+        raise ConfigurationError(
+            Text(f"{path} を読めません（{reason}）。", f"{path} cannot be read ({reason})."),
+            Text("ファイルを直してください。", "Mend the file."),
+        ) from error
+
+
+def read_connections(path: Path) -> tuple[Connection, ...]:
+    """The accounts of `connections.toml`; a missing file means none.
+
+    Raises:
+        ConfigurationError: all faults of the file in one message.
+    """
+    if not path.exists():
+        return ()
+    try:
+        rows = _ConnectionsFile.model_validate(read_toml(path)).connection
+    except ValidationError as error:
+        faults = "; ".join(fault_lines(error))
+        raise ConfigurationError(
+            Text(f"{path} に誤りがあります: {faults}", f"{path} has faults: {faults}."),
+            Text("ファイルを直してください。", "Mend the file."),
+        ) from None
+    names = [row.name for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            Text(f"{path}: 接続名が重複しています: {', '.join(twice)}", f"{path}: connection names used twice: {', '.join(twice)}."),
+            Text("名前を変えてください。", "Rename one of them."),
+        )
+    return tuple(_connection(row) for row in rows)
+
+
+def _lang(value: str | None) -> Lang:
+    chosen = (value or os.environ.get("LANG", "ja")).lower()
+    return "en" if chosen.startswith("en") else "ja"
+
+
+def _flag(value: str | None) -> bool:
+    return (value or "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (value or "").split(",") if word.strip())
+
+
+def _user_name() -> str:
+    import getpass  # noqa: PLC0415 - only without SEIKYU_REQUESTER
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _environment(config: Path) -> dict[str, str]:
+    file = config / ".env"
+    if not file.exists():
+        return dict(os.environ)
+    from dotenv import dotenv_values  # noqa: PLC0415 - start-up: only when there is such a file
+
+    return {key: value for key, value in dotenv_values(file).items() if value is not None} | dict(os.environ)
+
+
+def _roots(value: str | None, home: Path) -> tuple[Path, ...]:
+    given: Sequence[str] = [part for part in (value or "").split(os.pathsep) if part]
+    return tuple(Path(part).expanduser() for part in given) or (home / "inbox",)
+
+
+def default_config() -> Path:
+    """`SEIKYU_CONFIG`, or the user's own configuration folder."""
+    return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu")
+
+
+def read_settings(config: Path | None = None) -> Settings:
+    """Read the environment and the configuration folder.
+
+    Raises:
+        ConfigurationError: a file or a variable is wrong.
+    """
+    folder = config or default_config()
+    env = _environment(folder)
+    home = Path(env.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu")
+    return Settings(
+        home=home,
+        config=folder,
+        requester=env.get("SEIKYU_REQUESTER") or _user_name(),
+        lang=_lang(env.get("SEIKYU_LANG")),
+        toolsets=_words(env.get("SEIKYU_TOOLSETS")),
+        is_read_only=_flag(env.get("SEIKYU_READ_ONLY")),
+        file_roots=_roots(env.get("SEIKYU_FILE_ROOTS"), home),
+        approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
+        connections=read_connections(folder / "connections.toml"),
+        timing=_timing(env),
+    )
+
+
+def _timing(env: Mapping[str, str]) -> Timing:
+    """`SEIKYU_TIMING_<NAME>` overrides one wait, in whole seconds."""
+    given = {name: env[key] for name in Timing.__slots__ if (key := f"SEIKYU_TIMING_{name.upper()}") in env}
+    wrong = [name for name, value in given.items() if not value.isascii() or not value.isdigit()]
+    if wrong:
+        names = ", ".join(f"SEIKYU_TIMING_{name.upper()}" for name in wrong)
+        raise ConfigurationError(
+            Text(f"{names} は秒数（整数）で書いてください。", f"{names} must be whole seconds, such as 60."),
+        )
+    return Timing(**{name: int(value) for name, value in given.items()})

@@ -1,0 +1,1 @@
+"""Where state lives: one schema, SQL in files, documents by their digest."""

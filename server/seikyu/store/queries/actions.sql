@@ -1,0 +1,106 @@
+-- name: action^
+SELECT * FROM action WHERE id = :id;
+
+-- name: add_action!
+INSERT INTO action (
+    id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
+    natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
+    created_at, jst_day, expires_at, updated_at, outcome
+) VALUES (
+    :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
+    :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
+    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome
+);
+
+-- name: move_action!
+UPDATE action SET
+    state = :to_state, approvers = :approvers, verdict = :verdict, expires_at = :expires_at, epoch = :epoch,
+    lease_owner = :lease_owner, lease_until = :lease_until, not_before = :not_before, unsent_tries = :unsent_tries,
+    unknown_since = :unknown_since, reference = :reference, provider_facts = :provider_facts, outcome = :outcome,
+    updated_at = :updated_at
+WHERE id = :id AND state = :from_state AND revision = :revision AND epoch = :from_epoch;
+
+-- name: postpone_action!
+UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state;
+
+-- name: live_call^
+SELECT * FROM action
+WHERE call_digest = :call_digest AND reversed_by IS NULL AND (
+    state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+    OR (state = 'rejected' AND updated_at > :rejected_after)
+)
+ORDER BY created_at DESC LIMIT 1;
+
+-- name: live_natural_key^
+SELECT * FROM action
+WHERE connection = :connection AND operation = :operation AND natural_key = :natural_key
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+LIMIT 1;
+
+-- name: actions_of
+SELECT * FROM action
+WHERE (:requester IS NULL OR requester = :requester) AND (:state IS NULL OR state = :state)
+AND (:cursor IS NULL OR id < :cursor)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: count_actions_of^
+SELECT count(*) AS total FROM action
+WHERE (:requester IS NULL OR requester = :requester) AND (:state IS NULL OR state = :state);
+
+-- name: actions_in
+SELECT * FROM action WHERE state = :state ORDER BY created_at LIMIT :limit;
+
+-- name: count_awaiting_of^
+SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
+
+-- name: daily_total^
+SELECT coalesce(sum(amount), 0) AS total FROM action
+WHERE requester = :requester AND jst_day = :jst_day AND kind = 'bill' AND id <> :except_id
+AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+
+-- name: twins_of
+SELECT id, operation, connection, transaction_date, counterparty_id, counterparty_key FROM action
+WHERE kind = :kind AND amount = :amount AND id <> :except_id AND reversed_by IS NULL
+AND transaction_date BETWEEN :date_from AND :date_to
+AND (counterparty_key = :counterparty_key OR (connection = :connection AND counterparty_id = :counterparty_id))
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+ORDER BY created_at DESC LIMIT 5;
+
+-- name: twin_files
+SELECT id, operation, connection FROM action
+WHERE kind = 'document' AND file_sha256 = :file_sha256 AND id <> :except_id
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+ORDER BY created_at DESC LIMIT 5;
+
+-- name: knows_customer^
+SELECT 1 AS known FROM action
+WHERE connection = :connection AND counterparty_id = :counterparty_id AND state = 'succeeded' LIMIT 1;
+
+-- name: reverse_action!
+UPDATE action SET reversed_by = :reversed_by
+WHERE connection = :connection AND operation = :operation AND reference = :reference AND state = 'succeeded';
+
+-- name: add_vote!
+INSERT INTO vote (action_id, revision, operator, decision, statement, seal, via, voted_at)
+VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :voted_at);
+
+-- name: votes
+SELECT operator, decision, statement, seal, via, voted_at FROM vote
+WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
+
+-- name: add_attempt!
+INSERT INTO attempt (action_id, epoch, started_at) VALUES (:action_id, :epoch, :started_at);
+
+-- name: end_attempt!
+UPDATE attempt SET ended_at = :ended_at, outcome = :outcome, detail = :detail
+WHERE action_id = :action_id AND epoch = :epoch AND ended_at IS NULL;
+
+-- name: attempts
+SELECT epoch, started_at, ended_at, outcome, detail FROM attempt WHERE action_id = :action_id ORDER BY epoch;
+
+-- name: remember_policy!
+INSERT INTO policy (sha256, source, first_used_at) VALUES (:sha256, :source, :first_used_at)
+ON CONFLICT (sha256) DO NOTHING;
+
+-- name: drop_vote!
+DELETE FROM vote WHERE action_id = :action_id AND revision = :revision AND operator = :operator;

@@ -1,0 +1,12 @@
+-- name: audit_head^
+SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1;
+
+-- name: append_audit!
+INSERT INTO audit (seq, at, kind, action_id, record, prev, hash)
+VALUES (:seq, :at, :kind, :action_id, :record, :prev, :hash);
+
+-- name: audit_page
+SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: audit_of_action
+SELECT seq, at, kind, record FROM audit WHERE action_id = :action_id ORDER BY seq;

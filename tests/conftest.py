@@ -1,0 +1,57 @@
+"""What every test stands on: asyncio, and a network that ends at this machine."""
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+Address = tuple[Any, ...] | str | bytes
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_only() -> Iterator[None]:
+    """Let the sockets of this process reach this machine and nothing else.
+
+    Processes that a test starts are not covered; they get loopback addresses from the test.
+    """
+    connect, connect_ex, sendto = socket.socket.connect, socket.socket.connect_ex, socket.socket.sendto
+
+    def guarded_connect(self: socket.socket, address: Address, /) -> None:
+        _refuse_beyond_loopback(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Address, /) -> int:
+        _refuse_beyond_loopback(self, address)
+        return connect_ex(self, address)
+
+    def guarded_sendto(self: socket.socket, data: bytes, /, *flags_and_address: Any) -> int:
+        _refuse_beyond_loopback(self, flags_and_address[-1])
+        return sendto(self, data, *flags_and_address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket.socket, "sendto", guarded_sendto)
+        yield
+
+
+def _refuse_beyond_loopback(sock: socket.socket, address: Address) -> None:
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or not _is_loopback(str(address[0])):
+        message = f"a test tried to reach {address!r}, but tests stay on this machine: use a twin"
+        raise AssertionError(message)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; only this one needs nobody else to say where it leads
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""What a model can call: rows of ToolSpec, one file per trade word."""

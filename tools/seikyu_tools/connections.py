@@ -1,0 +1,58 @@
+"""Which accounts there are."""
+
+from __future__ import annotations
+
+from seikyu.errors import Text
+from seikyu.spec import Answer, Call, Command, ConnectionView, Effect, Result, Tool, ToolSpec
+
+
+class ListConnections(Command):
+    """List the accounts this server can use. Pass a `connection` name to the other tools when a provider has several."""
+
+
+class ConnectionRow(Result):
+    """One account."""
+
+    name: str
+    provider: str
+    environment: str
+    company: str
+    is_connected: bool
+
+
+class Connections(Result):
+    """Every account, in the order of the configuration."""
+
+    connections: list[ConnectionRow]
+    returned: int
+    truncated: bool
+
+
+def _row(view: ConnectionView) -> ConnectionRow:
+    row = view.connection
+    return ConnectionRow(
+        name=row.name,
+        provider=row.provider,
+        environment=row.environment,
+        company=row.company,
+        is_connected=view.has_secret,
+    )
+
+
+async def _list_connections(_command: ListConnections, call: Call) -> Answer:
+    rows = [_row(view) for view in call.connections]
+    result = Connections(connections=rows, returned=len(rows), truncated=False)
+    return Answer(result, Text(f"接続は{len(rows)}件です。", f"There are {len(rows)} connections."))
+
+
+TOOLS: tuple[Tool, ...] = (
+    ToolSpec(
+        name="list_connections",
+        title="接続の一覧",
+        effect=Effect.READ,
+        command=ListConnections,
+        result=Connections,
+        toolset="actions",
+        run=_list_connections,
+    ),
+)
