@@ -60,7 +60,7 @@ wheel: $(RUNS) ## build the wheel into dist/
 clean: ## remove everything that make made, .venv too
 	rm -rf .venv build dist htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find server tools tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard server tools tests bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

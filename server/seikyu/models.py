@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -18,6 +20,24 @@ MAX_YEN: Final = 2_147_483_647
 
 _DECIMAL_TEXT: Final = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,4})?", re.ASCII)
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+ProviderName: TypeAlias = Literal["mfkessai", "invox", "misoca", "freee"]
+Environment: TypeAlias = Literal["production", "sandbox"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One account at one provider in one environment; its secrets are in the vault."""
+
+    name: str
+    provider: ProviderName
+    environment: Environment
+    company: str
+    """The provider's company id, or the name the operator gave; part of every action's digest."""
+    base_url: str
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Provider modes, such as MFK's `invoice_mode`; see `config/connections.toml`."""
 
 
 class Clock(Protocol):

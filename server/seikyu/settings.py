@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seikyu.errors import ConfigurationError, Lang, Text
-from seikyu.spec import Connection, Environment, ProviderName
+from seikyu.models import Connection, Environment, ProviderName
 
 DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
     ("mfkessai", "production"): "https://api.mfkessai.co.jp/v2",

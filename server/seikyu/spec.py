@@ -14,13 +14,14 @@ from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from seikyu.errors import Lang, Text
+from seikyu.models import Connection as Connection
+from seikyu.models import Environment as Environment
 from seikyu.models import IsoDate
+from seikyu.models import ProviderName as ProviderName
 
 Json: TypeAlias = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
 """JSON without floating-point numbers; decimals travel as text."""
 
-ProviderName: TypeAlias = Literal["mfkessai", "invox", "misoca", "freee"]
-Environment: TypeAlias = Literal["production", "sandbox"]
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 CommandT = TypeVar("CommandT", bound="Command")
@@ -62,20 +63,6 @@ class OutcomeClass(StrEnum):
     """Searchable, no key: search, and a person confirms absence."""
     D = "D"
     """Neither: a person, always."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One account at one provider in one environment; its secrets are in the vault."""
-
-    name: str
-    provider: ProviderName
-    environment: Environment
-    company: str
-    """The provider's company id, or the name the operator gave; part of every action's digest."""
-    base_url: str
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Provider modes, such as MFK's `invoice_mode`; see `config/connections.toml`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -124,19 +125,35 @@ def trusted(tx: Tx) -> dict[str, Operator]:
     Raises:
         StoreDamaged: somebody wrote an operator into the database without an endorsement.
     """
-    everyone = list_operators(tx)
-    keys: dict[str, str] = {}
-    signatures = {row["name"]: row["endorsement"] for row in tx.all("operators")}
-    for place, operator in enumerate(everyone):
-        voucher = operator.public_key if place == 0 else keys.get(operator.endorsed_by)
-        message = _endorsement(operator.name, operator.public_key, operator.endorsed_by)
-        if voucher is None or not is_signed(voucher, message, signatures[operator.name]):
-            raise StoreDamaged(
-                Text(f"操作者 {operator.name} の登録に正しい保証がありません。", f"Operator {operator.name} was enrolled without a valid endorsement."),
-                Text("seikyu operator list で確認してください。", "Check `seikyu operator list`."),
-            )
-        keys[operator.name] = operator.public_key
-    return {operator.name: operator for operator in everyone if operator.is_active}
+    rows = {row["name"]: row for row in tx.all("operators")}
+    firsts = [name for name, row in rows.items() if row["endorsed_by"] == name]
+    believed: set[str] = set()
+    waiting = dict(rows) if len(firsts) <= 1 else {}
+    while waiting:
+        sound = [name for name, row in waiting.items() if _is_vouched(row, rows, believed)]
+        if not sound:
+            break
+        believed.update(sound)
+        waiting = {name: row for name, row in waiting.items() if name not in believed}
+    doubted = sorted(set(rows) - believed)
+    if doubted:
+        raise StoreDamaged(
+            Text(
+                f"操作者 {doubted[0]} の登録に正しい保証がありません。",
+                f"Operator {doubted[0]} was enrolled without a valid endorsement.",
+            ),
+            Text("seikyu operator list で確認してください。", "Check `seikyu operator list`."),
+        )
+    return {name: operator for name, row in rows.items() if (operator := _operator(row)).is_active}
+
+
+def _is_vouched(row: Row, rows: Mapping[str, Row], believed: set[str]) -> bool:
+    """Whether the row's endorsement is its endorser's, who is believed already or is the first of all."""
+    endorser = rows.get(row["endorsed_by"])
+    if endorser is None or (endorser["name"] not in believed and endorser["name"] != row["name"]):
+        return False
+    message = _endorsement(row["name"], row["public_key"], row["endorsed_by"])
+    return is_signed(endorser["public_key"], message, str(row["endorsement"]))
 
 
 def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: Key | None) -> Operator:

@@ -16,9 +16,10 @@ from seikyu.models import Clock, timestamp
 from seikyu.settings import Timing
 from seikyu.store.database import Row, Store, Tx
 
-Decision: TypeAlias = Literal["approve", "reject", "return", "revoke"]
+Decision: TypeAlias = Literal["approve", "reject", "return", "revoke", "resolve"]
 
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
+_DECIDED_IN: Final = {"revoke": State.APPROVED, "resolve": State.MANUAL_REVIEW}
 MAX_REASON: Final = 500
 """Characters."""
 
@@ -57,6 +58,24 @@ class BallotBox:
             _seal(tx, action, ballot, key, now)
             return self._count(tx, action, ballot, key, now)
 
+    def resolve(self, ballot: Ballot, key: Key, *, reference: str | None) -> Action:
+        """Close an action nobody but a person can look up; `ballot.reason` is the evidence.
+
+        `reference` is the provider's id of what exists, or None when nothing exists.
+
+        Raises:
+            VoteRefused: as for a vote; the requester may not say what became of their own request.
+        """
+        now = self._clock.now()
+        with self._store.write() as tx:
+            action = find(tx, ballot.action_id)
+            _check_right(tx, action, ballot, key, now)
+            _seal(tx, action, ballot, key, now)
+            to = State.FAILED if reference is None else State.SUCCEEDED
+            return move(
+                tx, now, action, to, "resolved", by=key.name, evidence=ballot.reason, reference=reference, via=ballot.via
+            )
+
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
         if ballot.decision == "reject":
@@ -73,8 +92,7 @@ class BallotBox:
 
 
 def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
-    wanted = State.APPROVED if ballot.decision == "revoke" else State.AWAITING
-    if action.state is not wanted:
+    if action.state is not _DECIDED_IN.get(ballot.decision, State.AWAITING):
         raise _refuse(
             Text(f"{action.id} は {action.state} です。", f"{action.id} is {action.state}."),
             Text("もう決められません。", "There is nothing left to decide."),
@@ -118,7 +136,6 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime) -> bytes
 
 def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
     statement = _statement(action, ballot, key, now)
-    tx.run("drop_vote", action_id=action.id, revision=action.revision, operator=key.name)
     tx.run(
         "add_vote",
         action_id=action.id,

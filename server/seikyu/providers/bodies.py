@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from seikyu.spec import FileDigest
 
@@ -120,16 +120,15 @@ def canonical_json(data: Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(_without_floats(data))
 
 
-def _without_floats(value: Any) -> Any:  # noqa: ANN401 - any JSON; becomes bytes at once
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case Mapping():
-            return {str(key): _without_floats(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_without_floats(item) for item in value]
-        case _:
-            raise TypeError(f"{type(value).__name__} does not belong in a request")
+def _without_floats(value: object) -> Any:  # noqa: ANN401 - plain JSON, made into bytes at once
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, object]", value)
+        return {key: _without_floats(member) for key, member in members.items()}
+    if isinstance(value, list | tuple):
+        return [_without_floats(item) for item in cast("Sequence[object]", value)]
+    raise TypeError(f"{type(value).__name__} does not belong in a request")
 
 
 def _split_at(data: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:

@@ -1,18 +1,25 @@
 """The control surface under `/_twin/`: what a test in another process asks and orders. Always JSON."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from pydantic import TypeAdapter
+
 from seikyu.sandbox.effects import Effect
 from seikyu.sandbox.faults import Fault, read_fault
-from seikyu.sandbox.wire import Answer, Call, Json, json_answer, parse_json, plain
+from seikyu.sandbox.wire import Answer, Call, Json, json_answer, plain
 
 if TYPE_CHECKING:
     from seikyu.sandbox.twins import Twins
 
 PREFIX: Final = "/_twin/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Advance:
+    advance_s: float
 
 
 def control(twins: "Twins", call: Call) -> Answer:
@@ -54,7 +61,7 @@ def _shown_fault(fault: Fault, left: int) -> Json:
 
 
 def _add_fault(twins: "Twins", call: Call) -> Json:
-    twins.faults.add(read_fault(parse_json(call.body)))
+    twins.faults.add(read_fault(call.body))
     return _faults(twins, call)
 
 
@@ -69,11 +76,7 @@ def _reset(twins: "Twins", _call: Call) -> Json:
 
 
 def _clock(twins: "Twins", call: Call) -> Json:
-    order = parse_json(call.body)
-    seconds = order.get("advance_s") if isinstance(order, Mapping) else None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal):
-        raise ValueError("advance_s must be a number of seconds")
-    twins.advance(float(seconds))
+    twins.advance(TypeAdapter(_Advance).validate_json(call.body, strict=True).advance_s)
     return {"now": twins.clock.now().isoformat()}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -115,25 +115,11 @@ def _bomb() -> bytes:
 
 def falsify(answer: Answer, fault: Fault, call: Call) -> Answer:
     """Return the answer with the fault's untruth in it; unchanged for faults about the sending."""
-    match fault.kind:
-        case FaultKind.WRONG_JSON:
-            return json_answer(200, {"ok": True, "result": [1, 2, 3]})
-        case FaultKind.BROKEN_JSON:
-            return Answer(200, b'{"id": "7679-')
-        case FaultKind.HTML_200:
-            return html_answer(200, "Scheduled maintenance")
-        case FaultKind.TOKEN_HTML:
-            return html_answer(200, "Please log in")
-        case FaultKind.REFUSE_TOKEN:
-            return json_answer(400, {"error": "invalid_grant"})
-        case FaultKind.REDIRECT:
-            return _elsewhere(call, fault.status or 302)
-        case FaultKind.MISMATCH:
-            return _rewritten(answer, _with_other_amount)
-        case FaultKind.DROP_ID:
-            return _rewritten(answer, _without_id)
-        case _:
-            return answer
+    if fault.kind is FaultKind.REDIRECT:
+        return _elsewhere(call, fault.status or 302)
+    if fault.kind in _CHANGES:
+        return _rewritten(answer, _CHANGES[fault.kind])
+    return _LIES.get(fault.kind, answer)
 
 
 def _elsewhere(call: Call, status: int) -> Answer:
@@ -173,3 +159,16 @@ def _with_other_amount(document: dict[str, Json]) -> None:
 
 def _without_id(document: dict[str, Json]) -> None:
     document.pop("id", None)
+
+
+_LIES: Final[Mapping[FaultKind, Answer]] = {
+    FaultKind.WRONG_JSON: json_answer(200, {"ok": True, "result": [1, 2, 3]}),
+    FaultKind.BROKEN_JSON: Answer(200, b'{"id": "7679-'),
+    FaultKind.HTML_200: html_answer(200, "Scheduled maintenance"),
+    FaultKind.TOKEN_HTML: html_answer(200, "Please log in"),
+    FaultKind.REFUSE_TOKEN: json_answer(400, {"error": "invalid_grant"}),
+}
+_CHANGES: Final[Mapping[FaultKind, Callable[[dict[str, Json]], None]]] = {
+    FaultKind.MISMATCH: _with_other_amount,
+    FaultKind.DROP_ID: _without_id,
+}

@@ -63,7 +63,7 @@ class StoredDocument:
     stored_at: datetime
 
 
-class _Unfit(Exception):  # noqa: N818: never leaves this file
+class _Unfit(Exception):
     """Why a document was not taken."""
 
 
@@ -105,7 +105,7 @@ class InvoxTwin:
         self.oauth.forget()
 
     def failure(self, status: int, call: Call) -> Answer:
-        if status >= 500:  # noqa: PLR2004: from here on it is the server's own fault
+        if status >= 500:  # noqa: PLR2004 - from here on it is the server's own fault
             return html_answer(status, f"{status} Service trouble")
         return _refused(status, f"{call.method} refused")
 

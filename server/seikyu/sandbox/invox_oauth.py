@@ -17,7 +17,7 @@ from seikyu.sandbox.clock import Clock
 from seikyu.sandbox.wire import Answer, Call, Json, html_answer, json_answer
 
 CLIENT_ID: Final = "sandbox-invox-client"
-CLIENT_SECRET: Final = "sandbox-invox-secret"  # noqa: S105: made up, opens nothing but this twin
+CLIENT_SECRET: Final = "sandbox-invox-secret"  # noqa: S105 - made up, opens nothing but this twin
 REDIRECT_URI: Final = "http://127.0.0.1:8721/oauth/callback"
 SCOPES: Final = ("read", "write")
 CODE_LIFE_S: Final = 60
@@ -57,15 +57,18 @@ class _Code:
     is_used: bool = False
 
 
-class TokenRefusal(Exception):  # noqa: N818: the word of the trade, and it never leaves this file
+class TokenRefusal(Exception):
     """An error answer of the token endpoint."""
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
+        # RFC 6749, 5.2: a client that failed to authenticate gets 401 and is told how
+        is_client = error == "invalid_client"
+        challenge = (("www-authenticate", 'Basic realm="invox"'),) if is_client else ()
         self.answer = json_answer(
-            status,
+            401 if is_client else 400,
             {"error": error, "error_description": description},
-            headers=(*_NO_STORE, *((("www-authenticate", 'Basic realm="invox"'),) if status == 401 else ())),  # noqa: PLR2004: RFC 6749, 5.2
+            headers=(*_NO_STORE, *challenge),
         )
 
 
@@ -118,15 +121,7 @@ class AuthorizationServer:
 
     def token(self, call: Call) -> Answer:
         try:
-            form = _form(call)
-            _check_basic(call, form)
-            match form.get("grant_type"):
-                case "authorization_code":
-                    tokens = self._redeem(form)
-                case "refresh_token":
-                    tokens = self._renew(form)
-                case _:
-                    raise TokenRefusal("unsupported_grant_type", "authorization_code or refresh_token")
+            tokens = self._tokens_for(call)
         except TokenRefusal as refusal:
             return refusal.answer
         return json_answer(200, _shown(tokens), headers=_NO_STORE)
@@ -135,17 +130,22 @@ class AuthorizationServer:
         """End a token: a refresh token with its whole family. An unknown token is fine (RFC 7009, 2.2)."""
         try:
             form = _form(call)
-            if "authorization" in call.headers:
-                # strict: revocation authenticates in the body only
-                raise TokenRefusal("invalid_request", "no Basic authentication here")
-            if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
-                raise TokenRefusal("invalid_client", "client_id and client_secret belong in the body", 401)
-            if not form.get("token"):
-                raise TokenRefusal("invalid_request", "token is missing")
+            _check_body_client(call, form)
+            self._end(_required(form, "token"))
         except TokenRefusal as refusal:
             return refusal.answer
-        self._end(form["token"])
         return Answer(200, b"", "text/plain")
+
+    def _tokens_for(self, call: Call) -> Tokens:
+        form = _form(call)
+        _check_basic(call, form)
+        match _required(form, "grant_type"):
+            case "authorization_code":
+                return self._redeem(form)
+            case "refresh_token":
+                return self._renew(form)
+            case _:
+                raise TokenRefusal("unsupported_grant_type", "authorization_code or refresh_token")
 
     def _consent(self, asked: Mapping[str, str]) -> dict[str, str]:
         scope = asked.get("scope", " ".join(SCOPES))
@@ -231,9 +231,17 @@ def _check_basic(call: Call, form: Mapping[str, str]) -> None:
     except (binascii.Error, UnicodeDecodeError):
         decoded = ""
     if scheme.lower() != "basic" or decoded != f"{CLIENT_ID}:{CLIENT_SECRET}":
-        raise TokenRefusal("invalid_client", "Basic authentication of the client failed", 401)
+        raise TokenRefusal("invalid_client", "Basic authentication of the client failed")
     if _required(form, "client_id") != CLIENT_ID:
-        raise TokenRefusal("invalid_client", "client_id in the form is another one", 401)
+        raise TokenRefusal("invalid_client", "client_id in the form is another one")
+
+
+def _check_body_client(call: Call, form: Mapping[str, str]) -> None:
+    """Demand the client in the body alone; two ways at once are forbidden (RFC 6749, 2.3)."""
+    if "authorization" in call.headers:
+        raise TokenRefusal("invalid_request", "no Basic authentication here")
+    if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
+        raise TokenRefusal("invalid_client", "client_id and client_secret belong in the body")
 
 
 def _required(form: Mapping[str, str], name: str) -> str:

@@ -126,7 +126,7 @@ class Ledger:
 
     def _billing_for(self, transaction: Transaction) -> Billing | None:
         waits = transaction.status == "unexamined" and transaction.mode is not SellerMode.KUBUN
-        # the qualified modes list billings with nothing but unreviewed transactions; billings, read 2026-11-21
+        # the qualified modes list billings of unreviewed transactions too; billings, read 2026-11-21
         if transaction.status != "passed" and not waits:
             return None
         fresh = Billing(

@@ -59,98 +59,100 @@ class Page(Generic[Item]):
         }
 
 
-def equals(name: str, code: str, value_of: Callable[[Item], str]) -> Filter[Item]:
-    return Filter(name, code, lambda values: lambda item: value_of(item) == values[0])
+class FiltersOf(Generic[Item]):
+    """Makes the filters of one kind of object; each takes what it compares from the object."""
 
+    def equals(self, name: str, code: str, value_of: Callable[[Item], str]) -> Filter[Item]:
+        return Filter(name, code, lambda values: lambda item: value_of(item) == values[0])
 
-def one_of(
-    name: str,
-    code: str,
-    allowed: Sequence[str],
-    value_of: Callable[[Item], str],
-    *,
-    commas: bool = False,
-) -> Filter[Item]:
-    """Filter by words; the key may repeat, and with `commas` one value may hold several."""
+    def one_of(
+        self,
+        name: str,
+        code: str,
+        allowed: Sequence[str],
+        value_of: Callable[[Item], str],
+        *,
+        commas: bool = False,
+    ) -> Filter[Item]:
+        """Filter by words; the key may repeat, and with `commas` one value may hold several."""
 
-    def build(values: Values) -> Test[Item]:
-        wanted = [word for value in values for word in (value.split(",") if commas else [value])]
-        if not set(wanted) <= set(allowed):
-            raise ValueError(f"only {', '.join(allowed)}")
-        return lambda item: value_of(item) in wanted
+        def build(values: Values) -> Test[Item]:
+            wanted = [word for value in values for word in (value.split(",") if commas else [value])]
+            if not set(wanted) <= set(allowed):
+                raise ValueError(f"only {', '.join(allowed)}")
+            return lambda item: value_of(item) in wanted
 
-    return Filter(name, code, build)
+        return Filter(name, code, build)
 
+    def ids(self, name: str, code: str, value_of: Callable[[Item], str]) -> Filter[Item]:
+        def build(values: Values) -> Test[Item]:
+            if len(values) > _MAX_IDS:
+                raise ValueError(f"at most {_MAX_IDS} ids")
+            return lambda item: value_of(item) in values
 
-def ids(name: str, code: str, value_of: Callable[[Item], str]) -> Filter[Item]:
-    def build(values: Values) -> Test[Item]:
-        if len(values) > _MAX_IDS:
-            raise ValueError(f"at most {_MAX_IDS} ids")
-        return lambda item: value_of(item) in values
+        return Filter(name, code, build)
 
-    return Filter(name, code, build)
+    def flag(
+        self,
+        name: str,
+        code: str,
+        value_of: Callable[[Item], bool],
+        *,
+        empty_is_false: bool = False,
+    ) -> Filter[Item]:
+        words = {"true": True, "false": False} | ({"": False} if empty_is_false else {})
 
+        def build(values: Values) -> Test[Item]:
+            if values[0] not in words:
+                raise ValueError("true or false")
+            return lambda item: value_of(item) is words[values[0]]
 
-def flag(
-    name: str,
-    code: str,
-    value_of: Callable[[Item], bool],
-    *,
-    empty_is_false: bool = False,
-) -> Filter[Item]:
-    words = {"true": True, "false": False} | ({"": False} if empty_is_false else {})
+        return Filter(name, code, build)
 
-    def build(values: Values) -> Test[Item]:
-        if values[0] not in words:
-            raise ValueError("true or false")
-        return lambda item: value_of(item) is words[values[0]]
+    def days(
+        self, stem: str, code_stem: str, value_of: Callable[[Item], date]
+    ) -> tuple[Filter[Item], Filter[Item]]:
+        """Filter by day, both ends included."""
 
-    return Filter(name, code, build)
+        def build_from(values: Values) -> Test[Item]:
+            bound = read_date(values[0])
+            return lambda item: value_of(item) >= bound
 
+        def build_to(values: Values) -> Test[Item]:
+            bound = read_date(values[0])
+            return lambda item: value_of(item) <= bound
 
-def days(stem: str, code_stem: str, value_of: Callable[[Item], date]) -> tuple[Filter[Item], Filter[Item]]:
-    """Filter by day, both ends included."""
+        return (
+            Filter(f"{stem}_from", f"{code_stem}_from", build_from),
+            Filter(f"{stem}_to", f"{code_stem}_to", build_to),
+        )
 
-    def build_from(values: Values) -> Test[Item]:
-        bound = read_date(values[0])
-        return lambda item: value_of(item) >= bound
+    def moments(
+        self,
+        stem: str,
+        value_of: Callable[[Item], datetime | None],
+    ) -> tuple[Filter[Item], Filter[Item]]:
+        """Filter by RFC 3339 time, both ends included; what has no such time is left out."""
 
-    def build_to(values: Values) -> Test[Item]:
-        bound = read_date(values[0])
-        return lambda item: value_of(item) <= bound
+        def build_from(values: Values) -> Test[Item]:
+            bound = _moment(values[0])
+            return lambda item: (at := value_of(item)) is not None and at >= bound
 
-    return (
-        Filter(f"{stem}_from", f"{code_stem}_from", build_from),
-        Filter(f"{stem}_to", f"{code_stem}_to", build_to),
-    )
+        def build_to(values: Values) -> Test[Item]:
+            bound = _moment(values[0])
+            return lambda item: (at := value_of(item)) is not None and at <= bound
 
+        return (
+            Filter(f"{stem}_from", f"invalid_{stem}_from", build_from),
+            Filter(f"{stem}_to", f"invalid_{stem}_to", build_to),
+        )
 
-def moments(
-    stem: str,
-    value_of: Callable[[Item], datetime | None],
-) -> tuple[Filter[Item], Filter[Item]]:
-    """Filter by RFC 3339 time, both ends included; what has no such time is left out."""
+    def yen(self, name: str, code: str, matches: Callable[[Item, int], bool]) -> Filter[Item]:
+        def build(values: Values) -> Test[Item]:
+            bound = int(values[0])
+            return lambda item: matches(item, bound)
 
-    def build_from(values: Values) -> Test[Item]:
-        bound = _moment(values[0])
-        return lambda item: (at := value_of(item)) is not None and at >= bound
-
-    def build_to(values: Values) -> Test[Item]:
-        bound = _moment(values[0])
-        return lambda item: (at := value_of(item)) is not None and at <= bound
-
-    return (
-        Filter(f"{stem}_from", f"invalid_{stem}_from", build_from),
-        Filter(f"{stem}_to", f"invalid_{stem}_to", build_to),
-    )
-
-
-def yen(name: str, code: str, matches: Callable[[Item, int], bool]) -> Filter[Item]:
-    def build(values: Values) -> Test[Item]:
-        bound = int(values[0])
-        return lambda item: matches(item, bound)
-
-    return Filter(name, code, build)
+        return Filter(name, code, build)
 
 
 def _moment(text: str) -> datetime:

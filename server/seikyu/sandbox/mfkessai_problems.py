@@ -81,7 +81,7 @@ def failure(status: int) -> Answer:
             return not_found("").answer()
         case 429:
             return rate_limited().answer()
-        case _ if status < 500:  # noqa: PLR2004: from here on it is the server's own fault
+        case _ if status < 500:  # noqa: PLR2004 - from here on it is the server's own fault
             return Refusal(status, [Problem("request_canceled", f"refused with {status}")]).answer()
         case _:
             return html_answer(status, f"{status} Service trouble")

@@ -99,7 +99,7 @@ class Draft:
 
     number: str
     destination_id: str
-    date: date
+    traded_on: date
     issue_date: date
     due_date: date
     amount: int

@@ -9,13 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_FLOOR, Decimal
-from typing import Final, TypeVar
+from typing import Final
 
 from seikyu.sandbox.mfkessai_problems import Problem, as_sent
 from seikyu.sandbox.mfkessai_records import Detail, Draft, SellerMode, TaxTotal
 from seikyu.sandbox.wire import Json
-
-_Value = TypeVar("_Value")
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 FOUR_DECIMALS: Final = Decimal("0.0001")
@@ -112,7 +110,7 @@ def read_transaction(body: Mapping[str, Json], mode: SellerMode) -> Draft | list
         number=reading.text("number", "invalid_transaction_number", longest=_MAX_NUMBER),
         destination_id=reading.text("destination_id", "invalid_destination_id", longest=_MAX_NUMBER),
         # how the three dates must follow each other is not on a page we read, so it is not checked
-        date=reading.day("date", "invalid_transaction_date"),
+        traded_on=reading.day("date", "invalid_transaction_date"),
         issue_date=reading.day("issue_date", "invalid_transaction_issue_date"),
         due_date=reading.day("due_date", "invalid_transaction_due_date"),
         totals=() if totals is None or mode is SellerMode.BILLING else totals,
@@ -203,26 +201,24 @@ def _number(reading: _Reading, name: str, *, lowest: int) -> Decimal:
     """Read `name_str` when given, else `name`: at most four decimals, up to the largest int32."""
     text = reading.body.get(f"{name}_str")
     sent = reading.body.get(name) if text is None else text
-    try:
-        number = _numeric(sent) if text is None else _numeric_text(sent)
-        if not lowest <= number <= INT32_MAX or number != number.quantize(FOUR_DECIMALS):
-            raise ValueError(f"out of {lowest} to {INT32_MAX} or finer than four decimals")
-    except ValueError as error:
-        reading.refuse(f"invalid_transaction_detail_{name}", f"{name}: {error}", sent)
-        return Decimal(0)
-    return number
+    number = _numeric(sent) if text is None else _numeric_text(sent)
+    if number is not None and lowest <= number <= INT32_MAX and number == number.quantize(FOUR_DECIMALS):
+        return number
+    message = f"{name} must be a number from {lowest} to {INT32_MAX} with at most four decimals"
+    reading.refuse(f"invalid_transaction_detail_{name}", message, sent)
+    return Decimal(0)
 
 
-def _numeric(sent: Json) -> Decimal:
-    if isinstance(sent, bool) or not isinstance(sent, int | Decimal):
-        raise ValueError("a number is needed")
-    return Decimal(sent)
+def _numeric(sent: Json) -> Decimal | None:
+    if isinstance(sent, int | Decimal) and not isinstance(sent, bool):
+        return Decimal(sent)
+    return None
 
 
-def _numeric_text(sent: Json) -> Decimal:
-    if not isinstance(sent, str) or len(sent) > _MAX_NUMBER_TEXT or not _NUMBER_TEXT.fullmatch(sent):
-        raise ValueError("text of digits with at most four decimals is needed")
-    return Decimal(sent)
+def _numeric_text(sent: Json) -> Decimal | None:
+    if isinstance(sent, str) and len(sent) <= _MAX_NUMBER_TEXT and _NUMBER_TEXT.fullmatch(sent):
+        return Decimal(sent)
+    return None
 
 
 def _totals(reading: _Reading, mode: SellerMode) -> tuple[TaxTotal, ...] | None:

@@ -21,7 +21,7 @@ from seikyu.sandbox.mfkessai_records import (
 )
 from seikyu.sandbox.wire import Json
 
-# tables and requests say the first, every printed example says the second; transaction object, read 2026-11-21
+# tables say the first, every printed example the second; transaction object, read 2026-11-21
 DeliveryKey = Literal["invoice_delivery_methods", "invoice_delivery_method"]
 
 
@@ -93,7 +93,7 @@ def show_transaction(transaction: Transaction, key: DeliveryKey) -> Json:
         "canceled_at": moment(transaction.canceled_at) if transaction.canceled_at else None,
         "created_at": moment(transaction.created_at),
         "customer_id": transaction.customer_id,
-        "date": draft.date.isoformat(),
+        "date": draft.traded_on.isoformat(),
         "destination_id": draft.destination_id,
         "due_date": draft.due_date.isoformat(),
         "id": transaction.id,
@@ -150,7 +150,7 @@ def _totals(totals: Sequence[TaxTotal]) -> Json:
 
 
 def _detail(detail: Detail) -> Json:
-    # a return is sent with a minus in the price and printed with a minus in the quantity; examples, read 2026-11-21
+    # a return is sent with a minus in the price, printed with one in the quantity; examples, read 2026-11-21
     sign = -1 if detail.unit_price < 0 else 1
     return {
         "amount": detail.amount,

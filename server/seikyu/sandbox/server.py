@@ -6,7 +6,7 @@ started and stopped here, without waiting for time to pass.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 import uvicorn
@@ -19,15 +19,25 @@ from seikyu.sandbox.wire import Call
 Respond = Callable[[Call, Line], Awaitable[None]]
 
 _HOST: Final = "127.0.0.1"
-_PEEK_STATE: Final = "transport"
+_TRANSPORT: Final = "transport"
 
 
 class TwinProtocol(H11Protocol):
     """Hands its transport to the application, so that a fault can cut the connection."""
 
+    is_down: asyncio.Event
+    peers: "set[TwinProtocol]"
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state = {**self.app_state, _PEEK_STATE: transport}
+        self.app_state = {**self.app_state, _TRANSPORT: transport}
+        self.is_down = asyncio.Event()
+        self.peers.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.peers.discard(self)
+        self.is_down.set()
 
 
 class _Application:
@@ -43,7 +53,7 @@ class _Application:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        line = Line(receive, send, scope["state"][_PEEK_STATE])
+        line = Line(receive, send, scope["state"][_TRANSPORT])
         # cancelled or abandoned, there is nobody left to answer
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             await self._serve(scope, line)
@@ -63,15 +73,16 @@ class _Application:
 
 
 @contextlib.asynccontextmanager
-async def listening(respond: Respond, *, limit_for: Callable[[str], int], port: int) -> AsyncIterator[int]:
+async def listening(respond: Respond, *, limit_for: Callable[[str], int], port: int) -> AsyncGenerator[int]:
     """Listen on 127.0.0.1 and yield the port; on leaving, cut every connection and end every handler.
 
     Raises:
         OSError: the port is taken.
     """
     state = ServerState()
+    peers: set[TwinProtocol] = set()
     config = uvicorn.Config(
-        _Application(respond, limit_for),  # type: ignore[arg-type]
+        _Application(respond, limit_for),
         http=TwinProtocol,
         ws="none",
         lifespan="off",
@@ -83,25 +94,26 @@ async def listening(respond: Respond, *, limit_for: Callable[[str], int], port: 
     )
     config.load()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: TwinProtocol(config=config, server_state=state, app_state={}),
-        _HOST,
-        port,
-    )
+
+    def protocol() -> TwinProtocol:
+        made = TwinProtocol(config=config, server_state=state, app_state={})
+        made.peers = peers
+        return made
+
+    server = await loop.create_server(protocol, _HOST, port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        await _end(state)
+        await _end(peers, state.tasks)
         await server.wait_closed()
 
 
-async def _end(state: ServerState) -> None:
-    for connection in list(state.connections):
-        connection.transport.abort()
-    while state.connections:  # each goes in the loop's next turns
-        await asyncio.sleep(0)
-    tasks = list(state.tasks)
-    for task in tasks:
+async def _end(peers: set[TwinProtocol], handlers: set[asyncio.Task[None]]) -> None:
+    for peer in (going := list(peers)):
+        peer.transport.abort()
+    for peer in going:
+        await peer.is_down.wait()
+    for task in (ending := list(handlers)):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from seikyu.sandbox import control
@@ -76,7 +76,7 @@ class Twins:
 
 
 @contextlib.asynccontextmanager
-async def running_twins(port: int = 0, clock: Clock | None = None) -> AsyncIterator[Twins]:
+async def running_twins(port: int = 0, clock: Clock | None = None) -> AsyncGenerator[Twins]:
     """Run the twins on 127.0.0.1 in this event loop; port 0 takes a free one.
 
     Raises:

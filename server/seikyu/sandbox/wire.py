@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final, NoReturn, TypeAlias
 from urllib.parse import parse_qsl
 
-Json: TypeAlias = "None | bool | int | Decimal | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | Decimal | str | Sequence[Json] | Mapping[str, Json] | None"
 
 _FORM: Final = "application/x-www-form-urlencoded"
 

@@ -30,7 +30,7 @@ _AGAIN = Text("しばらくしてからもう一度試してください。", "T
 def _queries() -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
     import aiosql  # noqa: PLC0415 - start-up: a server that only lists its tools needs no database
 
-    return aiosql.from_path(Path(str(files(__package__) / "queries")), "sqlite3")  # type: ignore[arg-type, unused-ignore]
+    return aiosql.from_path(Path(str(files(__package__) / "queries")), "sqlite3", mandatory_parameters=False)
 
 
 @dataclass(frozen=True, slots=True)

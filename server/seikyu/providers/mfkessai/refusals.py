@@ -52,7 +52,7 @@ def refusal_text(title: Text, codes: Sequence[str]) -> Text:
     """What was refused and why, in our own sentences, followed by the codes."""
     told = [MEANINGS[code] for code in codes if code in MEANINGS] or [_UNTOLD]
     named = ", ".join(codes[:_MOST_SHOWN]) + (", …" if len(codes) > _MOST_SHOWN else "")
-    head = Text(f"MFKが「{title.ja}」を断りました（{named}）。", f"MFK refused to {title.en} ({named}).")
+    head = Text(f"MFKが「{title.ja}」を断りました（{named}）。", f"MFK refused: {title.en} ({named}).")
     return sum(dict.fromkeys(told), start=head)
 
 

@@ -61,7 +61,7 @@ CREATE TABLE vote (
     seal TEXT NOT NULL,
     via TEXT NOT NULL,
     voted_at TEXT NOT NULL,
-    PRIMARY KEY (action_id, revision, operator)
+    PRIMARY KEY (action_id, revision, operator, decision)
 );
 
 CREATE TABLE attempt (

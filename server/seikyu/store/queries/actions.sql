@@ -101,6 +101,3 @@ SELECT epoch, started_at, ended_at, outcome, detail FROM attempt WHERE action_id
 -- name: remember_policy!
 INSERT INTO policy (sha256, source, first_used_at) VALUES (:sha256, :source, :first_used_at)
 ON CONFLICT (sha256) DO NOTHING;
-
--- name: drop_vote!
-DELETE FROM vote WHERE action_id = :action_id AND revision = :revision AND operator = :operator;

@@ -1,0 +1,29 @@
+"""The facts of invox's OAuth. Source: invox API 1.0.3 reference, read 2026-11-21."""
+
+from __future__ import annotations
+
+from seikyu.providers.addresses import checked_base_url
+from seikyu.providers.invox.rules import oauth_root
+from seikyu.providers.oauth import OAuthServer
+
+
+def invox_oauth(base_url: str) -> OAuthServer:
+    """The authorization server that stands beside the API at `base_url`.
+
+    The trailing slashes are invox's own. The token endpoint wants Basic and `client_id` in the form; revocation
+    wants the credentials in the form, without Basic. A refresh token does not expire; whether it is rotated is
+    not said, so the newest is kept (assumed).
+
+    Raises:
+        ConfigurationError: the base address cannot be used.
+    """
+    root = f"{oauth_root(checked_base_url(base_url))}/oauth2"
+    return OAuthServer(
+        authorize_url=f"{root}/authorize/",
+        token_url=f"{root}/token/",
+        revoke_url=f"{root}/revoke_token/",
+        scope="read write",
+        code_lifetime_s=60,
+        access_lifetime_s=36_000,
+        has_client_id_in_form=True,
+    )

@@ -1,0 +1,185 @@
+"""OAuth 2.0 as our providers speak it: requests built here, answers read strictly, custody left to the vault.
+
+Source: RFC 6749, 4.1, 5 and 6; RFC 7009. What a provider does differently is a field of `OAuthServer`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlencode
+
+from pydantic import SecretStr
+
+from seikyu.errors import Text
+from seikyu.providers.answers import HttpAnswer
+from seikyu.spec import Lost, NotSent
+from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
+
+if TYPE_CHECKING:
+    from seikyu.providers.http import HttpEdge, Written
+
+_ERROR_CODE: Final = re.compile(r"[a-z0-9_.\-]{1,60}", re.ASCII)
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
+"""Visible ASCII (RFC 6749, A.12), so that a token can never break out of a header."""
+_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthServer:
+    """The facts of a provider's authorization server."""
+
+    authorize_url: str
+    token_url: str
+    revoke_url: str | None
+    scope: str
+    code_lifetime_s: int
+    access_lifetime_s: int
+    """As documented; what counts is `expires_in` of each answer."""
+    has_client_id_in_form: bool
+    """True: `client_id` goes into the token form besides the Basic header."""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """Ourselves, as registered with the provider."""
+
+    client_id: str
+    client_secret: SecretStr
+    redirect_uri: str
+    """Repeated to the letter when the code is exchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormRequest:
+    """A form to post. Headers and form hold secrets; the repr shows the address only."""
+
+    url: str
+    headers: Mapping[str, str]
+    form: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"FormRequest({self.url!r})"
+
+
+def authorize_url(server: OAuthServer, client: OAuthClient, *, state: str) -> str:
+    """Where the person who connects the account is sent. `state` is unguessable and used once."""
+    query = {
+        "response_type": "code",
+        "client_id": client.client_id,
+        "redirect_uri": client.redirect_uri,
+        "scope": server.scope,
+        "state": state,
+    }
+    return f"{server.authorize_url}?{urlencode(query)}"
+
+
+def code_request(server: OAuthServer, client: OAuthClient, code: SecretStr) -> FormRequest:
+    """Exchange the code of the redirect, within `code_lifetime_s` and only once."""
+    grant = {
+        "grant_type": "authorization_code",
+        "redirect_uri": client.redirect_uri,
+        "code": code.get_secret_value(),
+    }
+    return _token_request(server, client, grant)
+
+
+def refresh_request(server: OAuthServer, client: OAuthClient, refresh_token: SecretStr) -> FormRequest:
+    """Renew the access token."""
+    return _token_request(
+        server, client, {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
+    )
+
+
+def revoke_request(server: OAuthServer, client: OAuthClient, token: SecretStr) -> FormRequest | None:
+    """Give a token back, with the client's credentials in the form; None where nothing is documented."""
+    if server.revoke_url is None:
+        return None
+    form = {
+        "token": token.get_secret_value(),
+        "client_id": client.client_id,
+        "client_secret": client.client_secret.get_secret_value(),
+    }
+    return FormRequest(server.revoke_url, {}, form)
+
+
+async def ask_for_token(http: HttpEdge, request: FormRequest) -> TokenResult:
+    """Post a token request once, within 10 s. Never raises for what the wire does."""
+    return token_result(await http.post_form(request.url, headers=request.headers, form=request.form))
+
+
+async def revoke(http: HttpEdge, request: FormRequest) -> bool:
+    """True only when the provider answered 200; its body says nothing (RFC 7009, 2.2)."""
+    answer = await http.post_form(request.url, headers=request.headers, form=request.form)
+    return not isinstance(answer, NotSent) and answer.status == _OK
+
+
+def token_result(written: Written) -> TokenResult:
+    """Read a token endpoint's answer. Whatever is not exactly a token or a refusal is unknown."""
+    match written:
+        case NotSent(reason):
+            return TokenUnknown(reason, was_sent=False)
+        case Lost(reason):
+            return TokenUnknown(reason, was_sent=True)
+        case HttpAnswer(status, body):
+            read = _READERS.get(status)
+            members = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+            return (read(members) if read else None) or _unknown(status)
+
+
+def _token_request(server: OAuthServer, client: OAuthClient, grant: Mapping[str, str]) -> FormRequest:
+    extra = {"client_id": client.client_id} if server.has_client_id_in_form else {}
+    return FormRequest(server.token_url, {"Authorization": _basic(client)}, {**grant, **extra})
+
+
+def _basic(client: OAuthClient) -> str:
+    pair = f"{client.client_id}:{client.client_secret.get_secret_value()}"
+    return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+
+
+def _token(members: Mapping[str, object]) -> TokenAnswer | None:
+    access, refresh = members.get("access_token"), members.get("refresh_token") or None
+    expires_in, scope = members.get("expires_in"), members.get("scope")
+    if not _is_token(access) or not (refresh is None or _is_token(refresh)):
+        return None
+    if type(expires_in) is not int or expires_in <= 0 or not _is_bearer(members.get("token_type")):
+        return None
+    return TokenAnswer(
+        access_token=SecretStr(str(access)),
+        expires_in_s=expires_in,
+        refresh_token=None if refresh is None else SecretStr(str(refresh)),
+        scope=scope if isinstance(scope, str) else None,
+    )
+
+
+def _refusal(members: Mapping[str, object]) -> TokenRefused | None:
+    code = members.get("error")
+    return TokenRefused(code) if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def _is_bearer(token_type: object) -> bool:
+    return token_type is None or (isinstance(token_type, str) and token_type.lower() == "bearer")
+
+
+def _unknown(status: int) -> TokenUnknown:
+    reason = Text(
+        f"認可サーバーの応答(HTTP {status})はトークンでも拒否でもありません。",
+        f"The authorization server's answer (HTTP {status}) is neither a token nor a refusal.",
+    )
+    return TokenUnknown(reason, was_sent=True)
+
+
+_READERS: Final[Mapping[int, Callable[[Mapping[str, object]], TokenAnswer | TokenRefused | None]]] = {
+    200: _token,
+    400: _refusal,
+    401: _refusal,
+    403: _refusal,
+}
+"""Every other status, 429 among them, says nothing about the grant."""

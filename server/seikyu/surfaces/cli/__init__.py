@@ -1,0 +1,1 @@
+"""The terminal: everything an operator and an engineer do with Seikyu."""

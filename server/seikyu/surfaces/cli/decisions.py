@@ -1,0 +1,186 @@
+"""`seikyu actions`, `show`, `approve`, `reject`, `return`, `revoke`, `resolve`, `reconcile`: what operators do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import click
+
+from seikyu.errors import NotAllowed, SeikyuError, Text
+from seikyu.gate import operators
+from seikyu.gate.actions import Action, State
+from seikyu.gate.cards import STATE_TEXT, japan_time
+from seikyu.gate.execution import is_settled
+from seikyu.gate.votes import Ballot, Decision
+from seikyu.models import shown, yen_text
+from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.secrets import read_secret
+
+_BY = click.option("--by", "operator", required=True, help="操作者名 / your operator name")
+_SECRET = click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
+_JSON = click.option("--json", "as_json", is_flag=True)
+
+SETTLE_WAIT_S: Final = 30
+"""How long `approve` watches an action whose outcome is still being looked up."""
+
+
+@click.command(name="actions")
+@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--limit", type=click.IntRange(1, 500), default=20)
+@_JSON
+@click.pass_obj
+def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) -> None:
+    """申請の一覧 / Proposed writes, newest first."""
+    found, total = house.rooms().desk.page(requester=None, state=state, limit=limit, cursor=None)
+    if as_json:
+        rows = [{"action_id": one.id, "state": one.state.value, "operation": one.operation, "amount_yen": one.particulars.amount, "counterparty": one.particulars.counterparty_name, "requester": one.requester, "created_at": one.created_at, "digest": one.digest} for one in found[:limit]]
+        screen.print_json({"actions": rows, "returned": len(rows), "total": total})
+        return
+    labels = Text("番号 状態 金額 相手先 依頼者 日時", "action state amount counterparty requester proposed").say(house.lang).split()
+    title = Text(f"申請 {total}件", f"{total} actions").say(house.lang)
+    screen.table(title, labels, [_row(house, one) for one in found[:limit]], right=[2])
+
+
+def _row(house: House, action: Action) -> tuple[str, ...]:
+    particulars = action.particulars
+    return (
+        action.id,
+        STATE_TEXT[action.state].say(house.lang),
+        "—" if particulars.amount is None else yen_text(particulars.amount),
+        shown(particulars.counterparty_name or "—", 40),
+        shown(action.requester, 20),
+        japan_time(action.created_at)[:16],
+    )
+
+
+@click.command()
+@click.argument("action_id")
+@_JSON
+@click.pass_obj
+def show(house: House, action_id: str, *, as_json: bool) -> None:
+    """申請を表示 / One action: what will be sent, why it asks, what happened."""
+    card = house.rooms().cards.card(action_id)
+    if as_json:
+        screen.print_json(screen.card_json(card, house.lang))
+        return
+    screen.console().print(screen.card_panel(card, house.lang))
+    rows = [(event.at, event.kind, event.who) for event in card.history]
+    screen.table(Text("経過", "History").say(house.lang), ("", "", ""), rows)
+
+
+def _decide(house: House, action_id: str, decision: Decision, operator: str, reason: str, secret_fd: int | None) -> Action:
+    """Show the card, ask for the passphrase, seal the decision over what was shown."""
+    rooms = house.rooms()
+    card = rooms.cards.card(action_id)
+    screen.console(stderr=True).print(screen.card_panel(card, house.lang))
+    prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
+    key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
+    return rooms.ballots.cast(Ballot(action_id, card.digest, decision, reason, via="cli"), key)
+
+
+@click.command()
+@click.argument("action_id")
+@_BY
+@click.option("--reason", default="")
+@_SECRET
+@_JSON
+@click.pass_obj
+def approve(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
+    """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
+    action = _decide(house, action_id, "approve", operator, reason, secret_fd)
+    if action.state is State.APPROVED:
+        action = asyncio.run(_carry_out(house, action))
+    _report(house, action, as_json=as_json)
+    if action.state in {State.FAILED, State.UNKNOWN, State.MANUAL_REVIEW}:
+        raise SystemExit(3)
+
+
+async def _carry_out(house: House, action: Action) -> Action:
+    """Execute, and watch until nothing more happens by itself or the wait is over."""
+    rooms = house.rooms()
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SETTLE_WAIT_S
+    current = await rooms.executor.execute(action.id)
+    while not is_settled(current) and loop.time() < until:
+        await asyncio.sleep(house.settings.timing.poll_s)
+        await rooms.executor.sweep()
+        current = await rooms.executor.execute(action.id)
+    return current
+
+
+def _report(house: House, action: Action, *, as_json: bool) -> None:
+    card = house.rooms().cards.card(action.id)
+    if as_json:
+        screen.print_json(screen.card_json(card, house.lang))
+        return
+    style = screen.STATE_STYLE.get(action.state, "white")
+    screen.say(house.rooms().cards.summary(action), house.lang, f"bold {style}")
+    if action.reference is not None:
+        screen.say(Text(f"提供元の番号: {action.reference}", f"At the provider: {action.reference}"), house.lang)
+    if action.outcome_text is not None:
+        screen.say(action.outcome_text, house.lang)
+
+
+def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) -> click.Command:
+    @click.command(name=name, help=summary)
+    @click.argument("action_id")
+    @_BY
+    @click.option("--reason", required=needs_reason, default=None if needs_reason else "")
+    @_SECRET
+    @_JSON
+    @click.pass_obj
+    def command(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
+        _report(house, _decide(house, action_id, decision, operator, reason, secret_fd), as_json=as_json)
+
+    return command
+
+
+reject = _simple("reject", "reject", "却下 / Reject for good.", needs_reason=True)
+return_ = _simple("return", "return", "差戻し / Send back to be corrected.", needs_reason=True)
+revoke = _simple("revoke", "revoke", "承認の取消 / Take an approval back before it is sent.", needs_reason=False)
+
+
+@click.command()
+@click.argument("action_id")
+@click.option("--outcome", type=click.Choice(["succeeded", "failed"]), required=True, help="提供元で確かめた結果 / what you saw at the provider")
+@click.option("--evidence", required=True, help="確かめた方法 / how you know")
+@click.option("--reference", help="提供元の番号 / the provider's id (for succeeded)")
+@_BY
+@_SECRET
+@_JSON
+@click.pass_obj
+def resolve(house: House, action_id: str, outcome: str, evidence: str, reference: str | None, operator: str, secret_fd: int | None, *, as_json: bool) -> None:
+    """結果不明を解決 / Say, with evidence, what became of an action whose outcome is unknown."""
+    if outcome == "succeeded" and not reference:
+        raise NotAllowed(Text("完了とするには提供元の番号が必要です。", "To call it done, give the provider's id."), Text("--reference を付けてください。", "Add --reference."), written=Text("", ""))
+    rooms = house.rooms()
+    card = rooms.cards.card(action_id)
+    screen.console(stderr=True).print(screen.card_panel(card, house.lang))
+    prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
+    key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
+    finding = reference if outcome == "succeeded" else None
+    ballot = Ballot(action_id, card.digest, "resolve", evidence, via="cli")
+    _report(house, rooms.ballots.resolve(ballot, key, reference=finding), as_json=as_json)
+
+
+@click.command()
+@_JSON
+@click.pass_obj
+def reconcile(house: House, *, as_json: bool) -> None:
+    """結果不明を照会 / Look up every action whose outcome is unknown, and send what was approved."""
+    try:
+        moved = asyncio.run(house.rooms().executor.sweep())
+    except SeikyuError as error:
+        screen.complain(error, house.lang)
+        raise SystemExit(1) from None
+    if as_json:
+        screen.print_json([{"action_id": one.id, "state": one.state.value} for one in moved])
+        return
+    screen.say(Text(f"{len(moved)}件を確認しました。", f"Looked at {len(moved)}."), house.lang)
+    for one in moved:
+        _report(house, one, as_json=False)
+
+
+COMMANDS: Final = (list_actions, show, approve, reject, return_, revoke, resolve, reconcile)

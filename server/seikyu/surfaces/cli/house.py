@@ -1,0 +1,90 @@
+"""What the commands may ask of the house; `app` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from seikyu.errors import Lang
+from seikyu.gate.cards import CardIndex
+from seikyu.gate.execution import Executor
+from seikyu.gate.policy import PolicyBook
+from seikyu.gate.proposals import Desk
+from seikyu.gate.votes import BallotBox
+from seikyu.models import Clock
+from seikyu.settings import Settings
+from seikyu.spec import Connection, Tool, WriteOperation
+from seikyu.store.database import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """The rooms an operator's command walks into."""
+
+    store: Store
+    clock: Clock
+    desk: Desk
+    cards: CardIndex
+    ballots: BallotBox
+    executor: Executor
+    operations: Mapping[str, WriteOperation[Any]]
+
+
+class Logins(Protocol):
+    """Connecting accounts; secrets go in here and never come out."""
+
+    def has(self, connection: str) -> bool: ...
+
+    def state(self, connection: str) -> str:
+        """`ready`, `missing`, `needs_login`, `refresh_unknown` or `undecryptable`."""
+        ...
+
+    def prepare_key(self) -> str | None:
+        """Make the master key file when there is no key at all; its path when one was made."""
+        ...
+
+    async def put_api_key(self, connection: Connection, secret: str) -> str:
+        """Try the key at the provider, then keep it; a sentence-ready account of what answered."""
+        ...
+
+    def authorize_url(self, connection: Connection, state: str) -> str:
+        """Where the person consents."""
+        ...
+
+    async def put_code(self, connection: Connection, *, code: str, client_secret: str) -> None:
+        """Trade the code for tokens and keep them."""
+        ...
+
+    async def forget(self, connection: Connection) -> None: ...
+
+
+class House(Protocol):
+    """One installation."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def lang(self) -> Lang: ...
+
+    @property
+    def tools(self) -> Sequence[Tool]: ...
+
+    def rooms(self) -> Operations: ...
+
+    def book(self) -> PolicyBook: ...
+
+    def logins(self) -> Logins: ...
+
+    def serve_stdio(self) -> None:
+        """Serve one client over stdin and stdout until it leaves."""
+        ...
+
+    def serve_http(self, host: str, port: int) -> None:
+        """Serve MCP, the approval page and health until interrupted."""
+        ...
+
+    def listed_tools(self) -> list[dict[str, Any]]:
+        """The tools as they go over the wire."""
+        ...

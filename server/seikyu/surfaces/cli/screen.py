@@ -1,0 +1,134 @@
+"""How cards, tables and errors look in a terminal. Programs get `--json` instead."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from seikyu.errors import Lang, SeikyuError, Text
+from seikyu.gate.actions import State
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from seikyu.gate.cards import Card
+
+STATE_STYLE: Final[Mapping[State, str]] = {
+    State.AWAITING: "yellow",
+    State.APPROVED: "cyan",
+    State.EXECUTING: "cyan",
+    State.SUCCEEDED: "green",
+    State.UNKNOWN: "magenta",
+    State.MANUAL_REVIEW: "magenta",
+    State.DENIED: "red",
+    State.REJECTED: "red",
+    State.FAILED: "red",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colours when the output is a terminal, plain text otherwise."""
+    from rich.console import Console  # noqa: PLC0415 - start-up
+
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=False)
+
+
+def say(text: Text, lang: Lang, style: str | None = None) -> None:
+    """One sentence to the person."""
+    console().print(text.say(lang), style=style)
+
+
+def complain(error: SeikyuError, lang: Lang) -> None:
+    """An error, to stderr: what happened, what was written, what next."""
+    out = console(stderr=True)
+    out.print(error.what.say(lang), style="bold red")
+    for part in (error.written, error.next_step):
+        if part.say(lang):
+            out.print(part.say(lang))
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """For programs: one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A table; the columns numbered in `right` are aligned to the right."""
+    from rich import box  # noqa: PLC0415 - start-up
+    from rich.table import Table  # noqa: PLC0415 - start-up
+
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for place, name in enumerate(columns):
+        grid.add_column(name, justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    console().print(grid)
+
+
+def card_panel(card: Card, lang: Lang) -> Any:  # noqa: ANN401 - a rich renderable
+    """The whole card of an action."""
+    from rich import box  # noqa: PLC0415 - start-up
+    from rich.console import Group  # noqa: PLC0415
+    from rich.panel import Panel  # noqa: PLC0415
+    from rich.rule import Rule  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text as Styled  # noqa: PLC0415
+
+    head = Table.grid(padding=(0, 2))
+    for line in card.head:
+        head.add_row(Styled(line.label.say(lang), style="dim"), Styled(line.value, style="bold"))
+    body = Table.grid(padding=(0, 2))
+    for line in card.lines:
+        body.add_row(Styled(line.label.say(lang), style="dim"), Styled(line.value))
+    foot = Table.grid(padding=(0, 2))
+    for label, value in _foot(card):
+        foot.add_row(Styled(label.say(lang), style="dim"), Styled(value.say(lang)))
+    style = STATE_STYLE.get(card.state, "white")
+    title = Styled(f" {card.title.say(lang)} · {card.state_text.say(lang)} ", style=f"bold {style}")
+    return Panel(
+        Group(head, Rule(style="dim"), body, Rule(style="dim"), foot), title=title, border_style=style, box=box.ROUNDED
+    )
+
+
+def _same(value: str) -> Text:
+    return Text(value, value)
+
+
+def _foot(card: Card) -> list[tuple[Text, Text]]:
+    rows = [
+        (Text("申請番号", "Action"), _same(card.action_id)),
+        (Text("依頼者", "Requester"), _same(card.requester)),
+        (Text("承認", "Approvals"), _same(f"{len(card.approvals)}/{card.approvers}  {', '.join(card.approvals)}".rstrip())),
+        *((Text("理由", "Why"), _same(reason)) for reason in card.why),
+        *((Text("注意", "Note"), note) for note in card.notes),
+    ]
+    if card.state in {State.AWAITING, State.APPROVED}:
+        rows.append((Text("期限", "Expires"), _same(card.expires)))
+    if card.reference is not None:
+        rows.append((Text("提供元の番号", "At the provider"), _same(card.reference)))
+    if card.outcome is not None:
+        rows.append((Text("結果", "Outcome"), card.outcome))
+    rows.append((Text("照合番号", "Digest"), _same(card.digest[:12])))
+    return rows
+
+
+def card_json(card: Card, lang: Lang) -> dict[str, Any]:
+    """A card for programs."""
+    return {
+        "action_id": card.action_id,
+        "state": card.state.value,
+        "title": card.title.say(lang),
+        "digest": card.digest,
+        "requester": card.requester,
+        "head": {line.label.say(lang): line.value for line in card.head},
+        "lines": [[line.label.say(lang), line.value] for line in card.lines],
+        "why": list(card.why),
+        "notes": [note.say(lang) for note in card.notes],
+        "approvals": list(card.approvals),
+        "approvers": card.approvers,
+        "reference": card.reference,
+        "outcome": None if card.outcome is None else card.outcome.say(lang),
+        "history": [{"at": event.at, "kind": event.kind, "who": event.who} for event in card.history],
+    }

@@ -1,0 +1,59 @@
+"""`seikyu serve`, `sandbox`, `demo`: what runs until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import click
+
+from seikyu.errors import InvalidArguments, Text
+from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.house import House
+
+
+@click.command()
+@click.option("--http", "address", metavar="HOST:PORT", help="HTTP で待ち受け / MCP at /mcp, the page at /approvals")
+@click.pass_obj
+def serve(house: House, address: str | None) -> None:
+    """MCP サーバー / The MCP server: stdin and stdout, or HTTP."""
+    if address is None:
+        house.serve_stdio()
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - TCP
+        raise InvalidArguments(
+            Text(f"{address} は HOST:PORT の形ではありません。", f"{address} is not HOST:PORT."),
+            Text("例: --http 127.0.0.1:8787", "For example --http 127.0.0.1:8787."),
+        )
+    house.serve_http(host.strip("[]"), int(port))
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
+@click.pass_obj
+def sandbox(house: House, port: int) -> None:
+    """練習用の提供元 / Stand-ins of the providers on this machine, for rehearsals."""
+    from seikyu.sandbox.twins import serve_twins  # noqa: PLC0415 - start-up
+
+    origin = f"http://127.0.0.1:{port}"
+    said = Text(
+        f"練習用の提供元: {origin}（Ctrl+C で終了）\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
+        f"Provider twins at {origin}, Ctrl+C stops them.\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
+    )
+    screen.say(said, house.lang)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve_twins(port))
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="終わっても動かし続ける / leave everything running to play with")
+@click.pass_obj
+def demo(house: House, *, keep: bool) -> None:
+    """一通り見る / The whole story in a minute, on this machine only."""
+    from seikyu.surfaces.demo.story import play  # noqa: PLC0415 - start-up
+
+    raise SystemExit(asyncio.run(play(house.lang, keep=keep)))
+
+
+COMMANDS = (serve, sandbox, demo)

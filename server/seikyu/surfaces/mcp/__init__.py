@@ -1,0 +1,1 @@
+"""The Model Context Protocol, over stdin and stdout or over HTTP, in both of its eras."""

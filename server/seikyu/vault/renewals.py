@@ -1,0 +1,246 @@
+"""The life of a grant, and the right to renew it: one process at a time, across all that share the database.
+
+    ready ── begin ──▶ refreshing ── tokens ──────────────▶ ready (generation + 1)
+                           │                                scope_lost (generation + 1, fewer rights)
+                           ├── refused ───────────────────▶ needs_login
+                           ├── not sent ──────────────────▶ ready
+                           └── answer lost, holder dead ──▶ refresh_unknown
+    refresh_unknown ── begin, access token over ──▶ retrying
+                           ├── tokens ────────────────────▶ ready (generation + 1)
+                           ├── not sent ──────────────────▶ refresh_unknown
+                           └── refused, lost, holder dead ▶ needs_login
+    any ── a person connects again ──▶ ready (generation + 1)
+
+A refresh token may be good for one use, and a second use may end the whole grant (RFC 9700, 4.14.2; freee's is
+good for one). So one that may be used up is sent once more at most, and only when nothing is left to lose: after the
+access token, which serves meanwhile in every state but `scope_lost`, is over too.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Final
+
+from pydantic import SecretStr
+
+from seikyu.errors import StoreBusy
+from seikyu.models import Clock, timestamp
+from seikyu.spec import Connection
+from seikyu.store.presence import Presence
+from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
+from seikyu.vault.secrets import Grant, GrantState, OAuthSecret, Vault
+
+LEASE_S: Final = 15
+"""The right to renew; longer than any token call (`tokens.CALL_CAP_S`)."""
+EARLY: Final = 0.75
+"""The share of its life after which a token is renewed while it still serves."""
+MARGIN_S: Final = 30
+"""A token is over this long before its time (or 1/20 of a shorter life): a request in flight must still find it good."""
+CLOCK_SLACK_S: Final = 60
+"""A token from further in the future tells that the clock was set back; its age is not known."""
+REST_UNSENT_S: Final = 5
+"""Between two renewals when the provider cannot be reached."""
+REST_UNKNOWN_S: Final = 30
+"""Before the last try: a request that was given up may still land."""
+KEEP_TRIES: Final = 3
+"""How often new tokens are written when the database is locked, 30 s each: they exist nowhere else."""
+
+REFUSALS: Final = frozenset(
+    {
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+"""The whole vocabulary of a definite no; any other code proves nothing. Source: RFC 6749, 5.2."""
+
+_BEGINS: Final = {
+    GrantState.READY: GrantState.REFRESHING,
+    GrantState.REFRESH_UNKNOWN: GrantState.RETRYING,
+}
+_AFTER_UNSENT: Final = {new: old for old, new in _BEGINS.items()}
+_AFTER_LOST: Final = {
+    GrantState.REFRESHING: GrantState.REFRESH_UNKNOWN,
+    GrantState.RETRYING: GrantState.NEEDS_LOGIN,
+}
+
+
+class Advice(Enum):
+    """What to do with a grant as it stands."""
+
+    SERVE = auto()
+    RENEW = auto()
+    WAIT = auto()
+    """Somebody else renews it, and it does not serve meanwhile."""
+    REST = auto()
+    """It does not serve, and the last try was a moment ago."""
+    ABANDONED = auto()
+    """Whoever renewed it is gone without a word."""
+    STOP = auto()
+    """Only a person can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to renew `grant`, which is committed: other processes know that a request may leave."""
+
+    grant: Grant
+    owner: str
+    until: datetime
+    state: GrantState
+    begun_at: datetime
+
+
+def serves(grant: Grant, now: datetime, refused: SecretStr | None) -> bool:
+    """Whether the access token may be used: in time, not `refused` by the provider, with all its rights."""
+    margin = min(timedelta(seconds=MARGIN_S), (grant.expires_at - grant.obtained_at) / 20)
+    is_in_time = now < grant.expires_at - margin
+    return is_in_time and grant.state is not GrantState.SCOPE_LOST and not _is_same(grant, refused)
+
+
+def advise(grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: Callable[[str], bool]) -> Advice:
+    """What to do with `grant`; `is_gone` tells whether the process of a lease is known to be dead."""
+    does_serve = serves(grant, now, refused)
+    is_leased = grant.lease_until is not None and now < grant.lease_until
+    if grant.state in _AFTER_LOST:
+        if not is_leased or grant.lease_owner is None or is_gone(grant.lease_owner):
+            return Advice.ABANDONED
+        return Advice.SERVE if does_serve else Advice.WAIT
+    if does_serve and not _is_due(grant, now):
+        return Advice.SERVE
+    if grant.state not in _BEGINS or grant.secret.refresh_token is None:
+        return Advice.SERVE if does_serve else Advice.STOP
+    if is_leased:  # nobody's: a rest
+        return Advice.SERVE if does_serve else Advice.REST
+    return Advice.RENEW
+
+
+def _is_due(grant: Grant, now: datetime) -> bool:
+    """Early, and only while it is sure that the refresh token was never sent."""
+    early_from = grant.obtained_at + (grant.expires_at - grant.obtained_at) * EARLY
+    is_from_the_future = grant.obtained_at > now + timedelta(seconds=CLOCK_SLACK_S)
+    return grant.state is GrantState.READY and (now >= early_from or is_from_the_future)
+
+
+def _is_same(grant: Grant, refused: SecretStr | None) -> bool:
+    if refused is None:
+        return False
+    ours = grant.secret.access_token.get_secret_value().encode()
+    return hmac.compare_digest(ours, refused.get_secret_value().encode())
+
+
+class Renewals:
+    """Moves grants from state to state. Each move is one short transaction, and a compare-and-set on what was read."""
+
+    def __init__(self, vault: Vault, clock: Clock, presence: Presence) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._presence = presence
+
+    def look(self, connection: Connection, refused: SecretStr | None) -> tuple[Grant, Advice]:
+        """The grant as it is now in the database, and what to do with it."""
+        grant = self._vault.grant(connection)
+        return grant, advise(grant, self._clock.now(), refused=refused, is_gone=self._presence.is_gone)
+
+    def begin(self, grant: Grant) -> Lease | None:
+        """Take the right to renew `grant` for 15 s; None when it is no longer what was read.
+
+        This write also proves, before the old refresh token is used, that the database takes new tokens.
+
+        Raises:
+            StoreBusy: the database stayed locked; nothing was begun.
+        """
+        now, owner, state = self._clock.now(), self._presence.appear(), _BEGINS[grant.state]
+        until = now + timedelta(seconds=LEASE_S)
+        with self._vault.store.write() as tx:
+            changed = tx.run(
+                "lease_secret",
+                connection=grant.connection.name,
+                generation=grant.generation,
+                sealed=grant.sealed,
+                from_state=grant.state,
+                to_state=state,
+                lease_owner=owner,
+                lease_until=timestamp(until),
+            )
+        return Lease(grant, owner, until, state, now) if changed else None
+
+    def finish(self, lease: Lease, result: TokenResult) -> SecretStr | None:
+        """Record how the renewal ended; the new access token when it is stored and may be used.
+
+        Tokens are kept even if the lease was lost meanwhile, as long as nobody has stored newer ones.
+
+        Raises:
+            StoreBusy: the database stayed locked for all tries; the tokens of a `TokenAnswer` are lost.
+        """
+        match result:
+            case TokenAnswer():
+                return self._keep(lease, result)
+            case TokenRefused(code=code) if code in REFUSALS:
+                self._release(lease, GrantState.NEEDS_LOGIN, rest_s=None)
+            case TokenRefused():
+                self._release(lease, _AFTER_LOST[lease.state], rest_s=REST_UNKNOWN_S)
+            case _:
+                state = _AFTER_LOST[lease.state] if result.was_sent else _AFTER_UNSENT[lease.state]
+                self._release(lease, state, rest_s=REST_UNKNOWN_S if result.was_sent else REST_UNSENT_S)
+        return None
+
+    def give_up(self, grant: Grant) -> None:
+        """End the renewal of a holder that is dead or too late: nobody knows whether its request was sent.
+
+        A dead one cannot send any more; a late one may still be about to, or bring its answer.
+        """
+        if grant.lease_owner is None or grant.lease_until is None:
+            return
+        until, rest_s = grant.lease_until, REST_UNKNOWN_S
+        if self._presence.is_gone(grant.lease_owner):
+            rest_s = None
+        self._release(
+            Lease(grant, grant.lease_owner, until, grant.state, grant.obtained_at),
+            _AFTER_LOST[grant.state],
+            rest_s=rest_s,
+        )
+
+    def _keep(self, lease: Lease, answer: TokenAnswer) -> SecretStr | None:
+        former = lease.grant.secret
+        secret = former.after(answer)
+        state = GrantState.SCOPE_LOST if former.is_narrowed_by(answer) else GrantState.READY
+        expires_at = lease.begun_at + timedelta(seconds=answer.expires_in_s)
+        is_kept = self._stored(lease, secret, state, expires_at)
+        return secret.access_token if is_kept and state is GrantState.READY else None
+
+    def _stored(self, lease: Lease, secret: OAuthSecret, state: GrantState, expires_at: datetime) -> bool:
+        left = KEEP_TRIES
+        while True:
+            try:
+                return self._vault.renew(
+                    lease.grant, secret, state=state, obtained_at=lease.begun_at, expires_at=expires_at
+                )
+            except StoreBusy:
+                left -= 1
+                if left == 0:
+                    raise
+
+    def _release(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
+        """Give the lease back; without effect when it is no longer ours to give."""
+        not_before = None if rest_s is None else timestamp(self._clock.now() + timedelta(seconds=rest_s))
+        grant = lease.grant
+        with self._vault.store.write() as tx:
+            tx.run(
+                "release_secret",
+                connection=grant.connection.name,
+                generation=grant.generation,
+                sealed=grant.sealed,
+                from_state=lease.state,
+                to_state=to_state,
+                lease_owner=lease.owner,
+                lease_until=timestamp(lease.until),
+                not_before=not_before,
+            )

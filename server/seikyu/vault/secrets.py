@@ -1,0 +1,337 @@
+"""The vault: one sealed row for each connection, an API key or an OAuth grant.
+
+A row that does not open is named and kept: a person may replace it by connecting again, a renewal never does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, ValidationError
+
+from seikyu.errors import ConfigurationError, LoginRequired, StoreDamaged, Text
+from seikyu.models import Clock, moment, timestamp
+from seikyu.spec import Connection
+from seikyu.store.database import Row, Store
+from seikyu.vault.grants import TokenAnswer
+from seikyu.vault.keys import KeyRing, KeyRingSource, MasterKey
+from seikyu.vault.seals import Label, seal, unseal
+
+Kind: TypeAlias = Literal["api_key", "oauth"]
+SecretState: TypeAlias = Literal["ready", "needs_login", "refresh_unknown", "missing", "undecryptable"]
+"""What a person is told of a connection's secret."""
+
+
+class GrantState(StrEnum):
+    """How a grant stands; the road between the states is drawn in `renewals`."""
+
+    READY = "ready"
+    REFRESHING = "refreshing"
+    """A renewal was begun, perhaps sent; the lease says by whom."""
+    REFRESH_UNKNOWN = "refresh_unknown"
+    """A renewal was sent and its answer is lost: the refresh token may be used up. One try is left."""
+    RETRYING = "retrying"
+    """That try was begun."""
+    NEEDS_LOGIN = "needs_login"
+    SCOPE_LOST = "scope_lost"
+    """The provider renewed the grant with fewer rights: nothing is done with them before a person looked."""
+
+
+class _ApiKey(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    api_key: SecretStr
+
+
+class OAuthSecret(BaseModel):
+    """What is sealed of a grant."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    client_id: str
+    client_secret: SecretStr
+    access_token: SecretStr
+    refresh_token: SecretStr | None
+    scope: str | None
+
+    def after(self, answer: TokenAnswer) -> OAuthSecret:
+        """With the tokens of `answer`; what the provider did not say stays as it was. Source: RFC 6749, 6."""
+        return self.model_copy(
+            update={
+                "access_token": answer.access_token,
+                "refresh_token": answer.refresh_token or self.refresh_token,
+                "scope": answer.scope or self.scope,
+            }
+        )
+
+    def is_narrowed_by(self, answer: TokenAnswer) -> bool:
+        """Whether a right that was granted is missing from `answer`."""
+        return answer.scope is not None and not set((self.scope or "").split()) <= set(answer.scope.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as it was read: the row and, opened, what is sealed in it."""
+
+    connection: Connection
+    generation: int
+    sealed: str
+    """Never the same twice, so it tells this grant from any other, even of the same generation."""
+    state: GrantState
+    obtained_at: datetime
+    expires_at: datetime
+    """By our clock, counted from before the request: never later than the provider's own count."""
+    lease_owner: str | None
+    lease_until: datetime | None
+    """With an owner: until when its right to renew lasts. Without: no renewal before this moment."""
+    secret: OAuthSecret
+
+
+SecretT = TypeVar("SecretT", bound=BaseModel)
+
+_KINDS: Final[Mapping[type[BaseModel], Kind]] = {_ApiKey: "api_key", OAuthSecret: "oauth"}
+
+
+class Vault:
+    """Seals and opens the secrets of connections. The master key is read when it is first needed."""
+
+    def __init__(self, store: Store, clock: Clock, key_ring_source: KeyRingSource) -> None:
+        self.store = store
+        self._clock = clock
+        self._key_ring_source = key_ring_source
+        self._known_ring: KeyRing | None = None
+
+    def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+        """Store what the operator gave, in place of any former secret.
+
+        Raises:
+            ConfigurationError: no usable master key; nothing was stored.
+        """
+        self._put(connection, _ApiKey(api_key=api_key), expires_at=None)
+
+    def put_grant(
+        self, connection: Connection, *, client_id: str, client_secret: SecretStr, answer: TokenAnswer
+    ) -> None:
+        """Store the grant of a login, in place of any former secret; a renewal in progress cannot undo it.
+
+        Raises:
+            ConfigurationError: no usable master key; nothing was stored.
+        """
+        secret = OAuthSecret(
+            client_id=client_id,
+            client_secret=client_secret,
+            access_token=answer.access_token,
+            refresh_token=answer.refresh_token,
+            scope=answer.scope,
+        )
+        self._put(connection, secret, expires_at=self._clock.now() + timedelta(seconds=answer.expires_in_s))
+
+    def has(self, connection: Connection) -> bool:
+        """Whether a secret is stored; needs no key."""
+        row = self._row(connection)
+        return row is not None and row["provider"] == connection.provider
+
+    def forget(self, connection: Connection) -> bool:
+        """Delete the secret, in every process at once; False when there was none."""
+        with self.store.write() as tx:
+            return tx.run("forget_secret", connection=connection.name) == 1
+
+    def state(self, connection: Connection) -> SecretState:
+        """How the secret stands, in the words a person is told. Raises nothing for what is wrong with it."""
+        try:
+            row = self._row(connection)
+            if row is not None and row["kind"] == "oauth":
+                return _told(self._grant(connection, row), self._clock.now())
+            self.api_key(connection)
+        except LoginRequired:
+            return "missing"
+        except (StoreDamaged, ConfigurationError):
+            return "undecryptable"
+        return "ready"
+
+    def api_key(self, connection: Connection) -> SecretStr:
+        """The stored API key.
+
+        Raises:
+            LoginRequired: none is stored.
+            StoreDamaged: the row does not open.
+            ConfigurationError: no usable master key.
+        """
+        return self._opened(connection, self._row(connection), _ApiKey).api_key
+
+    def grant(self, connection: Connection) -> Grant:
+        """The stored grant, as it is now in the database.
+
+        Raises:
+            LoginRequired: none is stored.
+            StoreDamaged: the row does not open.
+            ConfigurationError: no usable master key.
+        """
+        return self._grant(connection, self._row(connection))
+
+    def renew(
+        self, grant: Grant, secret: OAuthSecret, *, state: GrantState, obtained_at: datetime, expires_at: datetime
+    ) -> bool:
+        """Put the next generation in the place of `grant`; False when that grant is no longer the stored one.
+
+        The key that sealed was loaded when `grant` was opened, so a key that is gone cannot lose the new tokens.
+        """
+        key = self._ring().current
+        connection = grant.connection
+        sealed = _sealed(key, connection, secret, grant.generation + 1)
+        with self.store.write() as tx:
+            changed = tx.run(
+                "renew_secret",
+                connection=connection.name,
+                generation=grant.generation,
+                was_sealed=grant.sealed,
+                key_id=key.id,
+                sealed=sealed,
+                state=state,
+                expires_at=timestamp(expires_at),
+                obtained_at=timestamp(obtained_at),
+            )
+        return changed == 1
+
+    def _put(self, connection: Connection, secret: BaseModel, *, expires_at: datetime | None) -> None:
+        key = self._ring().current
+        with self.store.write() as tx:
+            former = tx.one("secret", connection=connection.name)
+            generation = 1 if former is None else int(former["generation"]) + 1
+            tx.run(
+                "put_secret",
+                connection=connection.name,
+                provider=connection.provider,
+                kind=_KINDS[type(secret)],
+                key_id=key.id,
+                sealed=_sealed(key, connection, secret, generation),
+                generation=generation,
+                expires_at=None if expires_at is None else timestamp(expires_at),
+                obtained_at=timestamp(self._clock.now()),
+            )
+
+    def _row(self, connection: Connection) -> Row | None:
+        with self.store.read() as tx:
+            return tx.one("secret", connection=connection.name)
+
+    def _grant(self, connection: Connection, row: Row | None) -> Grant:
+        secret = self._opened(connection, row, OAuthSecret)
+        try:
+            return _grant_of(connection, row or {}, secret)
+        except (ValueError, TypeError):
+            raise _damaged(connection, _CHANGED) from None
+
+    def _opened(self, connection: Connection, row: Row | None, model: type[SecretT]) -> SecretT:
+        if row is None or row["provider"] != connection.provider or row["kind"] != _KINDS[model]:
+            raise _not_connected(connection)
+        key = self._key(connection, row["key_id"])
+        label = Label(connection.name, row["provider"], row["kind"], row["generation"])
+        plain = unseal(key, label, row["sealed"])
+        if plain is None:
+            raise _damaged(connection, _CHANGED)
+        try:
+            return model.model_validate_json(plain.get_secret_value())
+        except ValidationError:
+            raise _damaged(connection, _CHANGED) from None
+
+    def _key(self, connection: Connection, key_id: str) -> MasterKey:
+        """The key that sealed a row; one we do not know makes us read the ring again, for it may have grown."""
+        key = self._ring().by_id(key_id)
+        if key is None:
+            self._known_ring = None
+            key = self._ring().by_id(key_id)
+        if key is None:
+            raise _damaged(connection, _foreign(key_id, self._ring().current.id))
+        return key
+
+    def _ring(self) -> KeyRing:
+        if self._known_ring is None:
+            self._known_ring = self._key_ring_source()
+        return self._known_ring
+
+
+def _sealed(key: MasterKey, connection: Connection, secret: BaseModel, generation: int) -> str:
+    label = Label(connection.name, connection.provider, _KINDS[type(secret)], generation)
+    return seal(key, label, _plain(secret))
+
+
+def _plain(secret: BaseModel) -> SecretBytes:
+    """Secrets print as asterisks everywhere, JSON included; only here they are spelled out."""
+    return SecretBytes(json.dumps({name: _revealed(value) for name, value in secret}).encode())
+
+
+def _revealed(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _grant_of(connection: Connection, row: Row, secret: OAuthSecret) -> Grant:
+    return Grant(
+        connection=connection,
+        generation=row["generation"],
+        sealed=row["sealed"],
+        state=GrantState(row["state"]),
+        obtained_at=moment(row["obtained_at"]),
+        expires_at=moment(row["expires_at"]),
+        lease_owner=row["lease_owner"],
+        lease_until=None if row["lease_until"] is None else moment(row["lease_until"]),
+        secret=secret,
+    )
+
+
+def _told(grant: Grant, now: datetime) -> SecretState:
+    is_renewing = grant.lease_until is not None and now < grant.lease_until
+    match grant.state:
+        case GrantState.READY:
+            is_over = grant.secret.refresh_token is None and now >= grant.expires_at
+            return "needs_login" if is_over else "ready"
+        case GrantState.REFRESHING:
+            return "ready" if is_renewing else "refresh_unknown"
+        case GrantState.REFRESH_UNKNOWN:
+            return "refresh_unknown"
+        case GrantState.RETRYING:
+            return "refresh_unknown" if is_renewing else "needs_login"
+        case GrantState.NEEDS_LOGIN | GrantState.SCOPE_LOST:
+            return "needs_login"
+
+
+_CHANGED: Final = Text("記録が書き換えられています。", "The row was changed after it was written.")
+
+
+def _foreign(sealed_with: str, ours: str) -> Text:
+    return Text(
+        f"別のマスターキーで封印されています（鍵 {sealed_with}、手元の鍵 {ours}）。",
+        f"It was sealed with another master key ({sealed_with}; ours is {ours}).",
+    )
+
+
+def _damaged(connection: Connection, why: Text) -> StoreDamaged:
+    name = connection.name
+    return StoreDamaged(
+        Text(f"接続 {name} の秘密情報を開けません。", f"The stored secret of connection {name} does not open.") + why,
+        Text(
+            f"正しいマスターキーを設定するか、`seikyu connect {name}` で接続し直してください。記録は残してあります。",
+            f"Provide the right master key, or run `seikyu connect {name}` to replace it. The row is kept.",
+        ),
+    )
+
+
+def _not_connected(connection: Connection) -> LoginRequired:
+    return LoginRequired(
+        Text(
+            f"接続 {connection.name}（{connection.provider}）の秘密情報が登録されていません。",
+            f"Connection {connection.name} ({connection.provider}) has no stored secret.",
+        ),
+        connect_again(connection),
+    )
+
+
+def connect_again(connection: Connection) -> Text:
+    """The next step of everybody whose grant or key is no longer good."""
+    return Text(
+        f"`seikyu connect {connection.name}` を実行してください。", f"Run `seikyu connect {connection.name}`."
+    )

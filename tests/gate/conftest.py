@@ -1,0 +1,17 @@
+"""Fixtures of the gate's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from gate.stage import Stage, make_stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Generator[Stage]:
+    made = make_stage(tmp_path / "home")
+    yield made
+    made.store.close()
+    made.presence.leave()

@@ -1,0 +1,238 @@
+"""A gate with real SQLite and a pretend provider at the edge of our process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from seikyu.errors import Text
+from seikyu.gate import operators
+from seikyu.gate.actions import Action, find, new_action_id
+from seikyu.gate.cards import CardIndex
+from seikyu.gate.claims import Claims
+from seikyu.gate.execution import Executor
+from seikyu.gate.operators import Key
+from seikyu.gate.policy import PolicyBook
+from seikyu.gate.proposals import Desk, Proposal
+from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.votes import Ballot, BallotBox
+from seikyu.settings import Settings
+from seikyu.spec import (
+    Absent,
+    CardLine,
+    Connection,
+    Done,
+    Fence,
+    Finding,
+    Operation,
+    OutcomeClass,
+    Particulars,
+    Plan,
+    Principal,
+    ProviderRequest,
+    Reader,
+    Sent,
+    WriteOperation,
+)
+from seikyu.store.database import Store
+from seikyu.store.presence import Presence
+
+PASSPHRASE = "correct horse battery"
+
+POLICY = """
+schema = 1
+version = "test"
+operations = ["mfkessai.create_transaction", "mfkessai.cancel_transaction"]
+[[deny]]
+id = "too-large"
+why = "too large"
+amount_over = 5_000_000
+[[ask]]
+id = "large"
+why = "large"
+amount_over = 1_000_000
+approvers = 2
+[[ask]]
+id = "duplicate"
+why = "looks like a duplicate"
+duplicate = true
+[[ask]]
+id = "daily"
+why = "over the day's limit"
+daily_total_over = 300_000
+[[allow]]
+id = "small"
+why = "small"
+amount_at_most = 50_000
+"""
+
+
+class Booked(BaseModel):
+    """What the pretend provider answers."""
+
+    id: str
+
+
+@dataclass
+class PretendClock:
+    """A clock the test moves."""
+
+    at: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, **by: int) -> None:
+        self.at += timedelta(**by)
+
+
+@dataclass
+class PretendProvider:
+    """Keeps what was booked, by number; answers as the test says."""
+
+    booked: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    sends: int = 0
+    answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
+
+    async def send(self, operation: WriteOperation[Any], request: ProviderRequest, *, fence: Fence) -> Sent:
+        await fence()
+        self.sends += 1
+        answer = self.answers.pop(0) if self.answers else self.book
+        sent = answer(request)
+        self.before_answer()
+        return sent
+
+    def book(self, request: ProviderRequest) -> Sent:
+        assert request.body is not None
+        number = str(request.body["number"])
+        self.booked[number] = request.body
+        return Done(f"tx-{number}", {"status": "passed"})
+
+    async def read(
+        self, operation: Operation[Any], *, path: Mapping[str, str] | None = None, query: Sequence[tuple[str, str]] = ()
+    ) -> Any:  # noqa: ANN401 - the protocol's generic answer
+        return Booked(id="x")
+
+
+@dataclass
+class Stage:
+    """Everything a gate test walks through."""
+
+    store: Store
+    clock: PretendClock
+    provider: PretendProvider
+    settings: Settings
+    desk: Desk
+    ballots: BallotBox
+    claims: Claims
+    reconciliation: Reconciliation
+    executor: Executor
+    cards: CardIndex
+    operation: WriteOperation[Any]
+    presence: Presence
+
+    def plan(self, number: str | None, amount: int, **particulars: Any) -> Plan:  # noqa: ANN401 - overrides
+        details: dict[str, Any] = {
+            "amount": amount,
+            "counterparty_id": "C-1",
+            "counterparty_name": "株式会社青葉商事",
+            "transaction_date": date(2026, 11, 20),
+            "due_date": date(2026, 12, 31),
+        }
+        request = ProviderRequest(operation=self.operation.name, body={"number": number, "amount": amount})
+        return Plan(request, Particulars(**(details | particulars)), natural_key=number)
+
+    def proposal(self, number: str, amount: int, *, requester: str = "suzuki", **particulars: Any) -> Proposal:  # noqa: ANN401
+        return Proposal(
+            action_id=new_action_id(self.clock.now()),
+            tool="register_transaction",
+            call_digest=f"call-{requester}-{number}-{amount}",
+            principal=Principal(requester, "test"),
+            connection=CONNECTION,
+            operation=self.operation,
+            plan=self.plan(number, amount, **particulars),
+        )
+
+    def propose(self, number: str, amount: int, **more: Any) -> Action:  # noqa: ANN401 - passed on
+        return self.desk.propose(self.proposal(number, amount, **more))
+
+    def enrol(self, name: str, endorser: Key | None = None) -> Key:
+        operators.enrol(self.store, self.clock, name, PASSPHRASE, endorser=endorser)
+        return operators.unlock(self.store, self.clock, name, PASSPHRASE)
+
+    def approve(self, action: Action, key: Key) -> Action:
+        return self.ballots.cast(Ballot(action.id, action.digest, "approve"), key)
+
+    def find(self, action_id: str) -> Action:
+        with self.store.read() as tx:
+            return find(tx, action_id)
+
+
+CONNECTION = Connection("mfk-main", "mfkessai", "sandbox", "株式会社テスト", "http://127.0.0.1:1/v2")
+
+
+def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = OutcomeClass.A) -> WriteOperation[Any]:
+    """A row like MFK's registration; its look-up asks the pretend provider's book."""
+
+    async def look_up(_reader: Reader, request: ProviderRequest) -> Finding:
+        assert request.body is not None
+        number = str(request.body["number"])
+        if number not in provider.booked:
+            return Absent()
+        return Done(f"tx-{number}", {"status": "passed"})
+
+    return WriteOperation(
+        name="mfkessai.create_transaction",
+        provider="mfkessai",
+        method="POST",
+        path="/transactions",
+        answer=Booked,
+        title=Text("取引登録", "Register a transaction"),
+        outcome_class=outcome_class,
+        describe=lambda request: (CardLine(Text("番号", "number"), str((request.body or {})["number"])),),
+        settle=lambda _request, answer: Done(answer.id),
+        look_up=look_up if outcome_class is OutcomeClass.A else None,
+        conflict_codes=frozenset({"already_exists"}),
+    )
+
+
+def make_stage(
+    folder: Path,
+    policy: str = POLICY,
+    *,
+    outcome_class: OutcomeClass = OutcomeClass.A,
+    provider: PretendProvider | None = None,
+    clock: PretendClock | None = None,
+) -> Stage:
+    """A gate over the database in `folder`; two stages on one folder are two processes' views of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.toml").write_text(policy, encoding="utf-8")
+    clock = clock or PretendClock()
+    provider = provider or PretendProvider()
+    operation = make_operation(provider, outcome_class)
+    operations = {operation.name: operation}
+    settings = Settings(home=folder, config=folder, requester="suzuki", connections=(CONNECTION,))
+    store, book, presence = Store(folder / "seikyu.db"), PolicyBook(settings.policy_file), Presence(folder / "alive")
+    claims = Claims(store, clock, settings, book, operations, presence)
+    reconciliation = Reconciliation(store, clock, settings.timing, claims, presence)
+    return Stage(
+        store=store,
+        clock=clock,
+        provider=provider,
+        settings=settings,
+        desk=Desk(store, clock, settings, book),
+        ballots=BallotBox(store, clock, settings.timing),
+        claims=claims,
+        reconciliation=reconciliation,
+        executor=Executor(store, clock, claims, reconciliation, lambda _connection: provider),
+        cards=CardIndex(store, operations, None),
+        operation=operation,
+        presence=presence,
+    )
+
