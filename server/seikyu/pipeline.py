@@ -47,7 +47,7 @@ _LOOK: Final = Text("list_actions で申請の状態を確かめてください�
 class Vault(Protocol):
     """What the pipeline may ask of the vault: whether, never what."""
 
-    def has(self, connection: str) -> bool:
+    def has(self, connection: Connection) -> bool:
         """Whether a secret is stored for the connection."""
         ...
 
@@ -136,7 +136,7 @@ class Pipeline:
             today=jst_date(now),
             desk=_OwnDesk(rooms, principal),
             inbox=rooms.inbox,
-            connections=tuple(ConnectionView(row, rooms.vault.has(row.name)) for row in rooms.settings.connections)
+            connections=tuple(ConnectionView(row, rooms.vault.has(row)) for row in rooms.settings.connections)
             if tool.provider is None
             else (),
             target=target,

@@ -73,6 +73,15 @@ async def test_consent_sends_the_browser_back_with_a_code_and_the_same_state(
     assert query["state"] == ["s t+a&te"]
 
 
+async def test_another_callback_can_be_registered(browser: httpx2.AsyncClient) -> None:
+    callback = "http://127.0.0.1:5000/back?tenant=1"
+    await browser.post("/_twin/redirect_uris", json={"uri": callback})
+
+    answer = await _authorize(browser, redirect_uri=callback)
+
+    assert answer.headers["location"].startswith(f"{callback}&code=")
+
+
 @pytest.mark.parametrize("wrong", [{"client_id": "x"}, {"redirect_uri": REDIRECT_URI + "/"}])
 async def test_a_wrong_client_or_redirect_is_an_error_page_and_no_redirect(
     browser: httpx2.AsyncClient,

@@ -31,7 +31,7 @@ async def test_customers_come_newest_first_and_the_cursor_walks_through_all_once
     kessai: httpx2.AsyncClient,
 ) -> None:
     seen: list[str] = []
-    query: dict[str, Any] = {"limit": 10}
+    query: dict[str, str | int] = {"limit": 10}
     while True:
         page = (await kessai.get("/customers", params=query)).json()
         seen += [customer["id"] for customer in page["items"]]
@@ -65,7 +65,7 @@ async def test_asking_before_the_first_is_out_of_range(kessai: httpx2.AsyncClien
 
 
 async def test_before_wins_over_after_and_returns_the_nearest_neighbours(kessai: httpx2.AsyncClient) -> None:
-    query = {"before": customer_id(20), "after": customer_id(5), "limit": 2}
+    query: dict[str, str | int] = {"before": customer_id(20), "after": customer_id(5), "limit": 2}
     page = (await kessai.get("/customers", params=query)).json()
 
     assert [customer["id"] for customer in page["items"]] == [customer_id(22), customer_id(21)]

@@ -18,8 +18,10 @@ from seikyu.providers.mfkessai.operations import (
 from seikyu.providers.mfkessai.rules import CreditJudgement, Judgement, credit_notes, judge_credit
 from seikyu.spec import Answer, Call, Effect, Reader, Result, Tool, ToolSpec
 
-MAX_UNPAID: Final = 200
+PAGE_SIZE: Final = 200
 """Overdue billings read of each kind: MFK's largest page."""
+MAX_UNPAID: Final = 20
+"""Overdue billings shown, the oldest first."""
 
 
 class FacilityRow(Result):
@@ -51,6 +53,7 @@ class CreditBalance(Result):
     judgement: Judgement
     has_alert: bool
     unpaid: list[UnpaidRow]
+    unpaid_total: int
     truncated: bool
     as_of: str
     """UTC."""
@@ -59,7 +62,8 @@ class CreditBalance(Result):
 async def _check_credit_balance(command: CheckCreditBalance, call: Call) -> Answer:
     _, reader = call.at()
     customer = await reader.read(GET_CUSTOMER, path={"customer_id": command.customer_id})
-    judgement, is_cut = await read_credit(reader, customer, command.amount, call.today)
+    judgement = await read_credit(reader, customer, command.amount, call.today)
+    oldest = sorted(judgement.unpaid, key=lambda billing: billing.due_date)
     result = CreditBalance(
         customer_id=customer.id,
         customer_name=shown(customer.name, 100),
@@ -68,17 +72,16 @@ async def _check_credit_balance(command: CheckCreditBalance, call: Call) -> Answ
         passes_at_once=judgement.passes_at_once,
         judgement=judgement.word,
         has_alert=judgement.has_alert,
-        unpaid=[_unpaid_row(billing) for billing in judgement.unpaid],
-        truncated=is_cut,
+        unpaid=[_unpaid_row(billing) for billing in oldest[:MAX_UNPAID]],
+        unpaid_total=len(oldest),
+        truncated=judgement.has_more_unpaid or len(oldest) > MAX_UNPAID,
         as_of=timestamp(call.now),
     )
     return Answer(result, sum(credit_notes(judgement), start=NOTHING))
 
 
-async def read_credit(
-    reader: Reader, customer: Customer, amount: int | None, today: date
-) -> tuple[CreditJudgement, bool]:
-    """Judge `amount` for `customer` on `today`, and say whether overdue billings were left unread.
+async def read_credit(reader: Reader, customer: Customer, amount: int | None, today: date) -> CreditJudgement:
+    """Judge `amount` for `customer` on `today`.
 
     Raises:
         ProviderError: MFK did not tell; on the billing-agency plan it has no credit facilities.
@@ -87,22 +90,27 @@ async def read_credit(
     facilities = await reader.read(
         LIST_CREDIT_FACILITIES, query=[of_customer, ("start_date_to", day), ("end_date_from", day)]
     )
-    unpaid = [of_customer, ("unpaid", "true"), ("limit", str(MAX_UNPAID))]
+    unpaid = [of_customer, ("unpaid", "true"), ("limit", str(PAGE_SIZE))]
     # each of the two lists leaves out what the other has
-    pages = [await reader.read(billings, query=unpaid) for billings in (LIST_BILLINGS, LIST_QUALIFIED_BILLINGS)]
-    billings = [billing for page in pages for billing in page.items]
-    judgement = judge_credit(facilities.items, billings, amount, today, has_alert=customer.has_alert)
-    return judgement, any(page.next_cursor is not None for page in pages)
+    pages = [
+        await reader.read(billings, query=unpaid) for billings in (LIST_BILLINGS, LIST_QUALIFIED_BILLINGS)
+    ]
+    return judge_credit(
+        [facility for facility in facilities.items if facility.customer_id == customer.id],
+        [billing for page in pages for billing in page.items if billing.customer_id == customer.id],
+        amount,
+        today,
+        has_alert=customer.has_alert,
+        has_more_unpaid=any(page.next_cursor is not None for page in pages),
+    )
 
 
 async def notes_on_credit(reader: Reader, customer: Customer, amount: int, today: date) -> tuple[Text, ...]:
     """The judgement for the person who decides; a credit that cannot be read stops no registration."""
     try:
-        judgement, _ = await read_credit(reader, customer, amount, today)
+        judgement = await read_credit(reader, customer, amount, today)
     except ProviderError:
-        return (
-            Text("与信残高を確認できませんでした。", "The credit balance could not be read."),
-        )
+        return (Text("与信残高を確認できませんでした。", "The credit balance could not be read."),)
     return credit_notes(judgement)
 
 

@@ -22,7 +22,9 @@ MAX_WITH_DESTINATIONS: Final = 10
 """Each customer's destinations are a request of their own."""
 MAX_DESTINATIONS: Final = 20
 _ID: Final = re.compile(r"[0-9A-Za-z]{4}-[0-9A-Za-z]{4}", re.ASCII)
-_COMPANY_FORMS: Final = re.compile(r"\((?:株|有|合|同|資)\)|株式会社|有限会社|合同会社|合資会社|合名会社|[\s・,.]")
+_COMPANY_FORMS: Final = re.compile(
+    r"\((?:株|有|合|同|資)\)|株式会社|有限会社|合同会社|合資会社|合名会社|[\s・,.]"
+)
 
 
 class DestinationRow(Result):
@@ -43,6 +45,7 @@ class CustomerRow(Result):
     payment_method: Literal["bank_transfer", "account_transfer"] | None
     destinations: list[DestinationRow] | None
     """None when they were not looked up."""
+    more_destinations: bool
 
 
 class CustomerPage(Result):
@@ -80,24 +83,21 @@ async def _lookup_customer(command: LookupCustomer, call: Call) -> Answer:
 
 
 async def _find(command: LookupCustomer, reader: Reader) -> Found:
-    if command.query is None:
+    query = (command.query or "").strip()
+    if not query:
         page = await _page(reader, limit=command.limit, cursor=command.cursor)
         return Found(page.items, page.total, page.next_cursor)
-    if command.cursor is None:
-        exact = await _exact(command.query.strip(), reader)
-        if exact:
-            return Found(exact, len(exact), None)
-    return await _by_name(command.query, command, reader)
+    exact = await _exact(query, reader) if command.cursor is None else ()
+    return Found(exact, len(exact), None) if exact else await _by_name(query, command, reader)
 
 
 async def _exact(query: str, reader: Reader) -> tuple[Customer, ...]:
     """The customer whose id or number is `query`."""
-    if _ID.fullmatch(query):
-        by_id = await reader.read(LIST_CUSTOMERS, query=[("ids", query.upper())])
-        if by_id.items:
-            return by_id.items
-    by_number = await reader.read(LIST_CUSTOMERS, query=[("number", query)])
-    return by_number.items
+    keys = ("ids", "number") if _ID.fullmatch(query) else ("number",)
+    pages = [await reader.read(LIST_CUSTOMERS, query=[(key, query)]) for key in keys]
+    return tuple(
+        dict.fromkeys(each for page in pages for each in page.items if query in {each.id, each.number})
+    )
 
 
 async def _by_name(query: str, command: LookupCustomer, reader: Reader) -> Found:
@@ -134,28 +134,33 @@ def plain_name(name: str) -> str:
 
 
 async def _row(customer: Customer, reader: Reader | None) -> CustomerRow:
+    destinations = None if reader is None else await _destinations(customer, reader)
     return CustomerRow(
         id=customer.id,
-        number=None if customer.number is None else shown(customer.number, 100),
+        number=_shown(customer.number),
         name=shown(customer.name, 100),
         has_alert=customer.has_alert,
         payment_method=customer.payment_method.kind if customer.payment_method else None,
-        destinations=None if reader is None else await _destinations(customer, reader),
+        destinations=None
+        if destinations is None
+        else [_destination_row(each) for each in destinations.items],
+        more_destinations=destinations is not None and destinations.next_cursor is not None,
     )
 
 
-async def _destinations(customer: Customer, reader: Reader) -> list[DestinationRow]:
+async def _destinations(customer: Customer, reader: Reader) -> Page[Destination]:
     query = [("customer_id", customer.id), ("limit", str(MAX_DESTINATIONS))]
-    page = await reader.read(LIST_DESTINATIONS, query=query)
-    return [_destination_row(destination) for destination in page.items]
+    return await reader.read(LIST_DESTINATIONS, query=query)
 
 
 def _destination_row(destination: Destination) -> DestinationRow:
     return DestinationRow(
-        id=destination.id,
-        name=None if destination.name is None else shown(destination.name, 100),
-        department=None if destination.department is None else shown(destination.department, 100),
+        id=destination.id, name=_shown(destination.name), department=_shown(destination.department)
     )
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else shown(text, 100)
 
 
 def _sentence(page: CustomerPage) -> Text:
@@ -163,7 +168,9 @@ def _sentence(page: CustomerPage) -> Text:
     if page.truncated:
         found += Text("続きは next_cursor で取得できます。", "There are more: pass next_cursor.")
     if any(row.destinations is None for row in page.customers):
-        found += Text("請求先は10件以下に絞ると返します。", "Destinations come when 10 or fewer are asked for.")
+        found += Text(
+            "請求先は10件以下に絞ると返します。", "Destinations come when 10 or fewer are asked for."
+        )
     return found
 
 

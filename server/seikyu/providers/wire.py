@@ -15,7 +15,7 @@ from seikyu.spec import Fence
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-CONNECT_TIMEOUT_S: Final = 10
+CONNECT_TIMEOUT_S: Final = 5
 _TIMEOUTS: Final = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()
 
 

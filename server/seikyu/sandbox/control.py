@@ -22,6 +22,11 @@ class _Advance:
     advance_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _RedirectUri:
+    uri: str
+
+
 def control(twins: "Twins", call: Call) -> Answer:
     """Answer one control request; errors are `{"error": text}` with 400, 403, 404 or 405."""
     if "origin" in call.headers:
@@ -90,6 +95,14 @@ def _release(twins: "Twins", _call: Call) -> Json:
     return {"released": True}
 
 
+def _register_redirect_uri(twins: "Twins", call: Call) -> Json:
+    """Register a callback, as invox does by hand for a real client."""
+    twins.invox.oauth.redirect_uris.append(
+        TypeAdapter(_RedirectUri).validate_json(call.body, strict=True).uri
+    )
+    return {"redirect_uris": twins.invox.oauth.redirect_uris}
+
+
 _WAYS: Final[Mapping[tuple[str, str], Callable[["Twins", Call], Json]]] = {
     ("effects", "GET"): _effects,
     ("requests", "GET"): _requests,
@@ -99,5 +112,6 @@ _WAYS: Final[Mapping[tuple[str, str], Callable[["Twins", Call], Json]]] = {
     ("reset", "POST"): _reset,
     ("clock", "POST"): _clock,
     ("settle", "POST"): _settle,
+    ("redirect_uris", "POST"): _register_redirect_uri,
     ("release", "POST"): _release,
 }

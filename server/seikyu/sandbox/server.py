@@ -88,6 +88,7 @@ async def listening(respond: Respond, *, limit_for: Callable[[str], int], port: 
         lifespan="off",
         interface="asgi3",
         access_log=False,
+        timeout_keep_alive=75,  # above what clients keep, so that only a fault closes under a request
         log_config=None,
         date_header=False,
         server_header=False,

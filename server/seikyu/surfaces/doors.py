@@ -1,7 +1,7 @@
 """The doors of the HTTP surfaces: who may knock, decided before any route, error page or file is reached.
 
-A page in a browser can send requests to this machine, under any name it owns (DNS rebinding) and from any site.
-So the Host must be one of ours, letter by letter, and the Origin, where a browser names one, must be ours too.
+A page in a browser can send requests to this machine, under any name it owns (DNS rebinding), from any site.
+So the Host must be one of ours, letter by letter, and so must the Origin, where a browser names one.
 """
 
 from __future__ import annotations

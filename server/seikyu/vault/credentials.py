@@ -15,7 +15,7 @@ _BEARER: Final = "Bearer "
 
 
 class ApiKeyCredential:
-    """Money Forward Kessai's `apikey` header. Source: MFK API v2 reference, authentication, read 2026-11-21."""
+    """Money Forward Kessai's `apikey` header. Source: MFK API v2 reference, read 2026-11-21."""
 
     def __init__(self, vault: Vault, connection: Connection) -> None:
         self._vault = vault

@@ -11,9 +11,9 @@
                            └── refused, lost, holder dead ▶ needs_login
     any ── a person connects again ──▶ ready (generation + 1)
 
-A refresh token may be good for one use, and a second use may end the whole grant (RFC 9700, 4.14.2; freee's is
-good for one). So one that may be used up is sent once more at most, and only when nothing is left to lose: after the
-access token, which serves meanwhile in every state but `scope_lost`, is over too.
+A refresh token may be good for one use, and a second use may end the whole grant (RFC 9700, 4.14.2; freee's
+is good for one). So one that may be used up is sent once more at most, and only when nothing is left to lose:
+after the access token, which serves meanwhile in every state but `scope_lost`, is over too.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from seikyu.models import Clock, timestamp
 from seikyu.spec import Connection
 from seikyu.store.presence import Presence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
-from seikyu.vault.secrets import Grant, GrantState, OAuthSecret, Vault
+from seikyu.vault.secrets import Grant, GrantState, OAuthSecret, Vault, life_of
 
 LEASE_S: Final = 15
 """The right to renew; longer than any token call (`tokens.CALL_CAP_S`)."""
 EARLY: Final = 0.75
 """The share of its life after which a token is renewed while it still serves."""
 MARGIN_S: Final = 30
-"""A token is over this long before its time (or 1/20 of a shorter life): a request in flight must still find it good."""
+"""A token is over this long before its time (at most 1/20 of its life): a request in flight needs it good."""
 CLOCK_SLACK_S: Final = 60
-"""A token from further in the future tells that the clock was set back; its age is not known."""
+"""A moment further in the future than it can be tells that the clock was set back."""
 REST_UNSENT_S: Final = 5
 """Between two renewals when the provider cannot be reached."""
 REST_UNKNOWN_S: Final = 30
@@ -77,6 +77,8 @@ class Advice(Enum):
 
     SERVE = auto()
     RENEW = auto()
+    RENEW_EARLY = auto()
+    """It serves, and is renewed in good time: whoever is not first uses it as it is."""
     WAIT = auto()
     """Somebody else renews it, and it does not serve meanwhile."""
     REST = auto()
@@ -105,10 +107,12 @@ def serves(grant: Grant, now: datetime, refused: SecretStr | None) -> bool:
     return is_in_time and grant.state is not GrantState.SCOPE_LOST and not _is_same(grant, refused)
 
 
-def advise(grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: Callable[[str], bool]) -> Advice:
+def advise(
+    grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: Callable[[str], bool]
+) -> Advice:
     """What to do with `grant`; `is_gone` tells whether the process of a lease is known to be dead."""
     does_serve = serves(grant, now, refused)
-    is_leased = grant.lease_until is not None and now < grant.lease_until
+    is_leased = _is_near(grant.lease_until, now)
     if grant.state in _AFTER_LOST:
         if not is_leased or grant.lease_owner is None or is_gone(grant.lease_owner):
             return Advice.ABANDONED
@@ -119,7 +123,12 @@ def advise(grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: C
         return Advice.SERVE if does_serve else Advice.STOP
     if is_leased:  # nobody's: a rest
         return Advice.SERVE if does_serve else Advice.REST
-    return Advice.RENEW
+    return Advice.RENEW_EARLY if does_serve else Advice.RENEW
+
+
+def _is_near(until: datetime | None, now: datetime) -> bool:
+    """Whether `until` is yet to come; one that nobody can have set tells of a clock that was set back."""
+    return until is not None and now < until <= now + timedelta(seconds=REST_UNKNOWN_S + CLOCK_SLACK_S)
 
 
 def _is_due(grant: Grant, now: datetime) -> bool:
@@ -137,7 +146,7 @@ def _is_same(grant: Grant, refused: SecretStr | None) -> bool:
 
 
 class Renewals:
-    """Moves grants from state to state. Each move is one short transaction, and a compare-and-set on what was read."""
+    """Moves grants from state to state, each time by one short transaction: compare with what was read, set."""
 
     def __init__(self, vault: Vault, clock: Clock, presence: Presence) -> None:
         self._vault = vault
@@ -199,20 +208,15 @@ class Renewals:
         """
         if grant.lease_owner is None or grant.lease_until is None:
             return
-        until, rest_s = grant.lease_until, REST_UNKNOWN_S
-        if self._presence.is_gone(grant.lease_owner):
-            rest_s = None
-        self._release(
-            Lease(grant, grant.lease_owner, until, grant.state, grant.obtained_at),
-            _AFTER_LOST[grant.state],
-            rest_s=rest_s,
-        )
+        lease = Lease(grant, grant.lease_owner, grant.lease_until, grant.state, grant.obtained_at)
+        rest_s = None if self._presence.is_gone(lease.owner) else REST_UNKNOWN_S
+        self._release(lease, _AFTER_LOST[grant.state], rest_s=rest_s)
 
     def _keep(self, lease: Lease, answer: TokenAnswer) -> SecretStr | None:
         former = lease.grant.secret
         secret = former.after(answer)
         state = GrantState.SCOPE_LOST if former.is_narrowed_by(answer) else GrantState.READY
-        expires_at = lease.begun_at + timedelta(seconds=answer.expires_in_s)
+        expires_at = lease.begun_at + life_of(answer)
         is_kept = self._stored(lease, secret, state, expires_at)
         return secret.access_token if is_kept and state is GrantState.READY else None
 
@@ -220,7 +224,7 @@ class Renewals:
         left = KEEP_TRIES
         while True:
             try:
-                return self._vault.renew(
+                return self._vault.replace_grant(
                     lease.grant, secret, state=state, obtained_at=lease.begun_at, expires_at=expires_at
                 )
             except StoreBusy:

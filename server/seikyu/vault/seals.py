@@ -67,4 +67,7 @@ def _packed(sealed: str) -> bytes | None:
 def _bytes_of(label: Label, key: MasterKey) -> bytes:
     import rfc8785
 
-    return rfc8785.dumps({**asdict(label), "format": FORMAT, "key_id": key.id})
+    # as text: a number no JSON can hold, written into the row by somebody else, is a broken seal and no crash
+    return rfc8785.dumps(
+        {**asdict(label), "generation": str(label.generation), "format": FORMAT, "key_id": key.id}
+    )

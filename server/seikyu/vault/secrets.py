@@ -22,6 +22,8 @@ from seikyu.vault.grants import TokenAnswer
 from seikyu.vault.keys import KeyRing, KeyRingSource, MasterKey
 from seikyu.vault.seals import Label, seal, unseal
 
+LONGEST_LIFE_S: Final = 400 * 86_400
+
 Kind: TypeAlias = Literal["api_key", "oauth"]
 SecretState: TypeAlias = Literal["ready", "needs_login", "refresh_unknown", "missing", "undecryptable"]
 """What a person is told of a connection's secret."""
@@ -71,7 +73,7 @@ class OAuthSecret(BaseModel):
 
     def is_narrowed_by(self, answer: TokenAnswer) -> bool:
         """Whether a right that was granted is missing from `answer`."""
-        return answer.scope is not None and not set((self.scope or "").split()) <= set(answer.scope.split())
+        return bool(answer.scope) and not _words(self.scope) <= _words(answer.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Vault:
             refresh_token=answer.refresh_token,
             scope=answer.scope,
         )
-        self._put(connection, secret, expires_at=self._clock.now() + timedelta(seconds=answer.expires_in_s))
+        self._put(connection, secret, expires_at=self._clock.now() + life_of(answer))
 
     def has(self, connection: Connection) -> bool:
         """Whether a secret is stored; needs no key."""
@@ -174,12 +176,18 @@ class Vault:
         """
         return self._grant(connection, self._row(connection))
 
-    def renew(
-        self, grant: Grant, secret: OAuthSecret, *, state: GrantState, obtained_at: datetime, expires_at: datetime
+    def replace_grant(
+        self,
+        grant: Grant,
+        secret: OAuthSecret,
+        *,
+        state: GrantState,
+        obtained_at: datetime,
+        expires_at: datetime,
     ) -> bool:
         """Put the next generation in the place of `grant`; False when that grant is no longer the stored one.
 
-        The key that sealed was loaded when `grant` was opened, so a key that is gone cannot lose the new tokens.
+        The key was loaded when `grant` was opened: one that is gone meanwhile does not lose the new tokens.
         """
         key = self._ring().current
         connection = grant.connection
@@ -231,7 +239,7 @@ class Vault:
             raise _not_connected(connection)
         key = self._key(connection, row["key_id"])
         label = Label(connection.name, row["provider"], row["kind"], row["generation"])
-        plain = unseal(key, label, row["sealed"])
+        plain = unseal(key, label, str(row["sealed"]))
         if plain is None:
             raise _damaged(connection, _CHANGED)
         try:
@@ -240,7 +248,7 @@ class Vault:
             raise _damaged(connection, _CHANGED) from None
 
     def _key(self, connection: Connection, key_id: str) -> MasterKey:
-        """The key that sealed a row; one we do not know makes us read the ring again, for it may have grown."""
+        """The key that sealed a row; for one we do not know the ring is read again, it may have grown."""
         key = self._ring().by_id(key_id)
         if key is None:
             self._known_ring = None
@@ -253,6 +261,15 @@ class Vault:
         if self._known_ring is None:
             self._known_ring = self._key_ring_source()
         return self._known_ring
+
+
+def life_of(answer: TokenAnswer) -> timedelta:
+    """As the provider says, but never beyond what a calendar holds."""
+    return timedelta(seconds=min(answer.expires_in_s, LONGEST_LIFE_S))
+
+
+def _words(scope: str | None) -> frozenset[str]:
+    return frozenset((scope or "").split())
 
 
 def _sealed(key: MasterKey, connection: Connection, secret: BaseModel, generation: int) -> str:
@@ -312,9 +329,12 @@ def _foreign(sealed_with: str, ours: str) -> Text:
 def _damaged(connection: Connection, why: Text) -> StoreDamaged:
     name = connection.name
     return StoreDamaged(
-        Text(f"接続 {name} の秘密情報を開けません。", f"The stored secret of connection {name} does not open.") + why,
         Text(
-            f"正しいマスターキーを設定するか、`seikyu connect {name}` で接続し直してください。記録は残してあります。",
+            f"接続 {name} の秘密情報を開けません。", f"The stored secret of connection {name} does not open."
+        )
+        + why,
+        Text(
+            f"記録は残してあります。正しいマスターキーを設定するか、`seikyu connect {name}` で接続し直します。",
             f"Provide the right master key, or run `seikyu connect {name}` to replace it. The row is kept.",
         ),
     )

@@ -28,7 +28,8 @@ MAX_LOOKS: Final = 400
 """About 26 s of waiting: longer than a lease. Counted, so that no clock can make it endless."""
 
 _UNFINISHED: Final = TokenUnknown(
-    Text("トークン更新の応答がありませんでした。", "No answer to the renewal of the token arrived."), was_sent=True
+    Text("トークン更新の応答がありませんでした。", "No answer to the renewal of the token arrived."),
+    was_sent=True,
 )
 
 
@@ -61,11 +62,13 @@ class TokenCustodian:
         self._sleep = sleep
         self._turns: dict[str, anyio.Lock] = {}
 
-    async def access_token(self, connection: Connection, *, refused: SecretStr | str | None = None) -> SecretStr:
+    async def access_token(
+        self, connection: Connection, *, refused: SecretStr | str | None = None
+    ) -> SecretStr:
         """A token that is good now, renewed first if need be.
 
         The row is read each time, so that a renewal, a login or a disconnection elsewhere counts at once.
-        `refused` is the token the provider just called expired: it is renewed once if it is still the stored one.
+        `refused` is the token the provider just called expired: it is renewed once if it is still stored.
 
         Raises:
             LoginRequired: the grant is over, or has lost rights; a person must connect again.
@@ -78,13 +81,14 @@ class TokenCustodian:
         """
         value = SecretStr(refused) if isinstance(refused, str) else refused
         grant, advice = await self._look(connection, value)
-        if advice is Advice.SERVE:
+        turn = self._turn(connection)
+        if advice is Advice.SERVE or (advice is Advice.RENEW_EARLY and turn.locked()):
             return grant.secret.access_token
-        async with self._turn(connection):
+        async with turn:
             return await self._settle(connection, value)
 
     def _turn(self, connection: Connection) -> anyio.Lock:
-        """One renewal of a connection at a time in this process; the others wait here, not at the database."""
+        """One renewal of a connection at a time in this process; the others wait here, not at the store."""
         import anyio
 
         return self._turns.setdefault(connection.name, anyio.Lock())
@@ -93,7 +97,7 @@ class TokenCustodian:
         return await self._store.run(partial(self._renewals.look, connection, refused))
 
     async def _settle(self, connection: Connection, refused: SecretStr | None) -> SecretStr:
-        """Look and act until there is a token or a reason why not. Each act moves the grant to another state."""
+        """Look and act until there is a token or a reason why not; each act moves the grant on."""
         why = _UNFINISHED.reason
         for _ in range(MAX_LOOKS):
             grant, advice = await self._look(connection, refused)
@@ -108,7 +112,7 @@ class TokenCustodian:
                     await self._sleep(random.uniform(*PAUSE_S))  # noqa: S311 - to part the waiters, not to hide
                 case Advice.ABANDONED:
                     await self._store.run(partial(self._renewals.give_up, grant))
-                case Advice.RENEW:
+                case Advice.RENEW | Advice.RENEW_EARLY:
                     result = await self._renew(grant)
                     if isinstance(result, SecretStr):
                         return result
@@ -176,6 +180,10 @@ def _login_required(grant: Grant) -> LoginRequired:
 def _unavailable(connection: Connection, why: Text) -> ProviderUnavailable:
     name = connection.name
     return ProviderUnavailable(
-        Text(f"接続 {name} のトークンを更新できませんでした。", f"The token of connection {name} could not be renewed.") + why,
+        Text(
+            f"接続 {name} のトークンを更新できませんでした。",
+            f"The token of connection {name} could not be renewed.",
+        )
+        + why,
         Text("しばらくしてからもう一度試してください。", "Try again in a minute."),
     )

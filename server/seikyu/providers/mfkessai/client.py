@@ -1,7 +1,8 @@
 """Speaks Money Forward Kessai's HTTP: reads, and sends what was claimed, once.
 
-What an answer proves: a 2xx that is the documented object was done; a 4xx in MFK's own format was refused; 429 in
-that format was not processed. Everything else about a write is unknown. Source: MFK API v2 reference, read 2026-11-21.
+What an answer proves: a 2xx that is the documented object was done; a 4xx in MFK's own format was refused; a
+429 in that format was not processed. Everything else about a write is unknown.
+Source: MFK API v2 reference, read 2026-11-21.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _KEY_REFUSED: Final = Text("MFKがAPIキーを受け付けません。", "MFK do
 
 
 class MfKessaiClient:
-    """One MFK account: `spec.Reader` and `spec.Sender`. `http` is shared; the rest is this connection's own."""
+    """One MFK account: a `spec.Reader` and a `spec.Sender`. `http` is shared, the rest is its own."""
 
     def __init__(
         self,
@@ -82,9 +83,12 @@ class MfKessaiClient:
         if not answer.is_success:
             raise self._read_error(operation, answer)
         try:
-            return operation.answer.model_validate(answer.json)
+            model = operation.answer.model_validate(answer.json)
         except ValidationError:
             raise _not_understood(answer.status) from None
+        if path and getattr(model, "id", None) not in path.values():  # the answer is about another object
+            raise _not_understood(answer.status)
+        return model
 
     async def send(self, operation: WriteOperation[Any], request: ProviderRequest, *, fence: Fence) -> Sent:
         """Send `request` once and judge what came back; see `spec.Sender`."""
@@ -107,10 +111,14 @@ class MfKessaiClient:
         codes = error_codes(answer.json)
         if answer.status == _UNAUTHORIZED:
             name = self._connection.name
-            step = Text(f"seikyu connect {name} で接続し直してください。", f"Connect again: seikyu connect {name}")
+            step = Text(
+                f"seikyu connect {name} で接続し直してください。", f"Connect again: seikyu connect {name}"
+            )
             return LoginRequired(_KEY_REFUSED, step)
         if answer.status == _TOO_MANY_REQUESTS:
-            return ProviderBusy(_BUSY, Text("少し待ってからもう一度お試しください。", "Wait a little and try again."))
+            return ProviderBusy(
+                _BUSY, Text("少し待ってからもう一度お試しください。", "Wait a little and try again.")
+            )
         if codes is None:
             return _not_understood(answer.status)
         return MfkRefused(refusal_text(operation.title, codes), status=answer.status, codes=codes)

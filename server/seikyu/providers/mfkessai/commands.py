@@ -31,7 +31,8 @@ ConnectionName: TypeAlias = Annotated[str | SkipJsonSchema[None], Field(descript
 class LookupCustomer(Command):
     """Find customers (顧客) and their destinations (請求先), newest first.
 
-    A name is searched in up to 2,000 customers a call; go on with next_cursor. Destinations come with up to 10.
+    A name is searched in up to 2,000 customers a call; go on with next_cursor.
+    Destinations come with up to 10 customers.
     """
 
     connection: ConnectionName = None
@@ -44,7 +45,7 @@ class LookupCustomer(Command):
 
 
 class CheckCreditBalance(Command):
-    """Tell a customer's credit balance (与信残高), overdue billings, and whether an amount passes review at once today."""
+    """Tell a customer's credit balance (与信残高), overdue billings, and if an amount passes now."""
 
     connection: ConnectionName = None
     customer_id: Annotated[Id, Field(description="from lookup_customer")]
@@ -94,19 +95,22 @@ class TransactionDraft(Command):
         return self
 
 
-def _without_prose(schema: JsonDict) -> None:
-    """Leave out what stands beside register_transaction already."""
+def _in_few_words(schema: JsonDict) -> None:
+    """Leave out what register_transaction tells already; the validation stays."""
     properties = schema["properties"]
-    if isinstance(properties, dict):
-        for each in properties.values():
-            if isinstance(each, dict):
-                each.pop("description", None)
+    for each in properties.values() if isinstance(properties, dict) else ():
+        if isinstance(each, dict):
+            for key in ("description", "minLength", "maxLength", "minItems", "maxItems"):
+                each.pop(key, None)
 
 
 class PreviewTransaction(TransactionDraft):
-    """Work out a transaction, its credit and the policy's answer. Stores nothing; fields as in register_transaction."""
+    """Work out a transaction, its credit and the policy's answer; proposes nothing.
 
-    model_config = ConfigDict(json_schema_extra=_without_prose)
+    Arguments as for register_transaction.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_in_few_words)
 
 
 class RegisterTransaction(TransactionDraft):
@@ -139,4 +143,6 @@ class CancelTransaction(Command):
 
     connection: ConnectionName = None
     transaction_id: Annotated[Id, Field(description="from get_transaction")]
-    reason: Annotated[str, Field(min_length=1, max_length=200, description="kept in the audit, not sent to MFK")]
+    reason: Annotated[
+        str, Field(min_length=1, max_length=200, description="kept in the audit, not sent to MFK")
+    ]

@@ -1,15 +1,23 @@
 """What Money Forward Kessai answers, and the body of a new transaction.
 
-Answers are read leniently: unknown keys are ignored, an empty value may be `""`, null or absent, statuses stay raw
-text. Requests are written strictly. Source: MFK API v2 reference, read 2026-11-21.
+Answers are read leniently: unknown keys are ignored, an empty value may be `""`, null or absent, a status
+stays raw text. Requests are written strictly. Source: MFK API v2 reference, read 2026-11-21.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from seikyu.models import IsoDate
 
@@ -120,7 +128,7 @@ class TaxTotal(_Answer):
 
 
 class TransactionDetail(_Answer):
-    """取引明細 as returned. A return may carry its sign in `quantity` although it was sent in `unit_price`."""
+    """取引明細 as returned. A return may carry its sign in `quantity` though it was sent in `unit_price`."""
 
     description: str
     amount: Decimal
@@ -139,8 +147,9 @@ class _HasDelivery(_Answer):
         """The examples of the reference print the key in the singular, its tables in the plural."""
         if not isinstance(value, dict):
             return value
-        plural, singular = (value.get(f"invoice_delivery_method{end}") for end in ("s", ""))
-        return {**value, "invoice_delivery_methods": plural or singular or ()}
+        answer = cast("dict[str, object]", value)
+        methods = answer.get("invoice_delivery_methods") or answer.get("invoice_delivery_method") or ()
+        return {**answer, "invoice_delivery_methods": methods}
 
 
 class Transaction(_HasDelivery):
@@ -164,7 +173,12 @@ class Transaction(_HasDelivery):
 class CanceledTransaction(Transaction):
     """The answer to a cancellation; one that still says `passed` proves nothing, so it is not this answer."""
 
-    status: Literal["canceled"]
+    @field_validator("status")
+    @classmethod
+    def _is_canceled(cls, status: str) -> str:
+        if status != "canceled":
+            raise ValueError("not cancelled")
+        return status
 
 
 class Unpaid(_Answer):

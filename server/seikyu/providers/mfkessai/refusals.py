@@ -1,6 +1,7 @@
 """How Money Forward Kessai says no: a bare array of `{code, message, param, type}`.
 
-Only the codes go further, and only when they look like codes: messages and parameters may hold what others wrote.
+Only the codes go further, and only when they look like codes: messages and parameters may hold what others
+wrote.
 Source: MFK API v2 reference, errors, read 2026-11-21.
 """
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from seikyu.errors import NOTHING, ProviderRefused, Text
 
 CONFLICT: Final = "conflict"
-"""Our own word beside MFK's codes when the status was 409: for some conflicts MFK publishes the status only."""
+"""Our own word beside MFK's codes at status 409: for some conflicts MFK publishes the status only."""
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{2,79}", re.ASCII)
 _MOST_SHOWN: Final = 5
@@ -61,7 +62,7 @@ _UNTOLD: Final = Text(
 )
 _LINES: Final = Text(
     "明細の金額・数量・単価を確認してください（小数点以下4桁まで、金額は数量×単価）。",
-    "Check amount, quantity and unit price of the lines: at most 4 decimals, amount is quantity x unit price.",
+    "Check the lines: at most 4 decimals, and amount is quantity x unit price.",
 )
 _TOTALS: Final = Text(
     "税率別合計を確認してください（明細からの計算値との差は1円未満）。",
@@ -87,7 +88,8 @@ MEANINGS: Final[Mapping[str, Text]] = {
     "already_exists": Text(
         "同じ番号が登録済みです（キャンセル済みの番号も再利用できません）。"
         "get_transaction で内容を比べるか、新しい番号にしてください。",
-        "The number is taken, and a cancelled number stays taken. Compare with get_transaction or choose a new one.",
+        "The number is taken, and stays taken after a cancellation."
+        " Compare with get_transaction or choose a new one.",
     ),
     "not_found": Text(
         "指定したIDのものがMFKにありません。IDを取得し直してください。",

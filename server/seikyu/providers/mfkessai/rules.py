@@ -1,13 +1,12 @@
 """What Money Forward Kessai demands of a transaction, and what its credit rules promise: pure and exact.
 
 Every figure is a `Decimal` or an `int`; nothing is rounded except where a rounding is named.
-Source: MFK API v2 reference, read 2026-11-21; the rates of `non_taxable` and `inapplicable` are understood to be 0.
+Source: MFK API v2 reference, read 2026-11-21. Rate 0 for `non_taxable`, `inapplicable` is a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Context, Decimal, Inexact, localcontext
@@ -72,13 +71,13 @@ class Line:
     @property
     def amount(self) -> Decimal:
         """Quantity times unit price, exact; with tax or without, as `tax_included_type` says."""
-        with _exactly():
+        with localcontext(_EXACT):
             return self.quantity * self.unit_price
 
     @property
     def amount_with_tax(self) -> Decimal:
         """The exact tax-inclusive amount."""
-        with _exactly():
+        with localcontext(_EXACT):
             rate = RATES[self.tax_rate_type] if self.tax_included_type == "excluded" else Decimal(0)
             return self.amount * (1 + rate)
 
@@ -103,7 +102,7 @@ def invoice_mode(connection: Connection) -> InvoiceMode:
 
 
 def tax_rounding(connection: Connection) -> Rounding:
-    """How fractions of a yen are dropped: `floor` 切り捨て, `round` 四捨五入, `ceil` 切り上げ. MFK accepts each.
+    """How fractions of a yen go: `floor` 切り捨て, `round` 四捨五入, `ceil` 切り上げ. MFK accepts each.
 
     Raises:
         ConfigurationError: the setting is none of the three.
@@ -132,13 +131,14 @@ def check_lines(lines: Sequence[Line], environment: Environment) -> None:
     """Refuse what MFK would refuse, before anybody is asked to approve it.
 
     Raises:
-        InvalidArguments: a figure out of range, a fifth decimal, a sum below one yen, a sandbox word in production.
+        InvalidArguments: a figure out of range, a fifth decimal, a sum below one yen, or in production a word
+            that is meant for the sandbox.
     """
     for position, line in enumerate(lines, start=1):
         _check_figures(position, line)
         if environment == "production":
             _check_description(position, line.description)
-    with _exactly():
+    with localcontext(_EXACT):
         total = sum((line.amount for line in lines), Decimal(0))
     if total < 1:
         raise InvalidArguments(
@@ -171,7 +171,7 @@ def _check_figures(position: int, line: Line) -> None:
 
 
 def _has_four_places(figure: Decimal) -> bool:
-    with _exactly():
+    with localcontext(_EXACT):
         return figure % _SMALLEST == 0
 
 
@@ -181,7 +181,7 @@ def _check_description(position: int, description: str) -> None:
             position,
             Text(
                 "品名がサンドボックスの審査操作用の語です。本番では使えません。",
-                "the description is a word that steers reviews in the sandbox; it has no place in production.",
+                "the description steers reviews in the sandbox; it has no place in production.",
             ),
         )
 
@@ -196,7 +196,7 @@ def _bad_line(position: int, why: Text) -> InvalidArguments:
 def exact_totals(lines: Iterable[Line]) -> Mapping[TaxRateType, Decimal]:
     """What the lines come to for each tax rate they use, tax included, before any rounding."""
     sums: dict[TaxRateType, Decimal] = {}
-    with _exactly():
+    with localcontext(_EXACT):
         for line in lines:
             sums[line.tax_rate_type] = sums.get(line.tax_rate_type, Decimal(0)) + line.amount_with_tax
     return {rate: sums[rate] for rate in RATES if rate in sums}
@@ -245,7 +245,8 @@ def check_totals(lines: Sequence[Line], totals: Totals) -> None:
         if rate in exact and not abs(totals[rate] - exact[rate]) < 1:
             raise InvalidArguments(
                 Text(
-                    f"{rate} の合計 {totals[rate]}円 が、明細から計算した {plain(exact[rate])}円 と1円以上違います。",
+                    f"{rate} の合計 {totals[rate]}円が、明細からの計算値"
+                    f" {plain(exact[rate])}円と1円以上違います。",
                     f"The {rate} total of {totals[rate]} yen is a yen or more away from {plain(exact[rate])},"
                     " which its lines come to.",
                 )
@@ -329,6 +330,8 @@ class CreditJudgement:
     unpaid: tuple[Billing, ...]
     has_alert: bool
     """The monthly renewal is stopped; what is granted stays usable."""
+    has_more_unpaid: bool = False
+    """There are overdue billings besides `unpaid`."""
 
     @property
     def balance(self) -> int | None:
@@ -348,18 +351,19 @@ def judge_credit(
     today: date,
     *,
     has_alert: bool = False,
+    has_more_unpaid: bool = False,
 ) -> CreditJudgement:
     """Tell whether `amount` passes at once when registered `today` (in Japan; not the transaction's date).
 
-    Up to and including the balance it passes and uses the balance. Above it, or without a facility in force, the
-    ordinary review takes at most 2 business days and leaves the balance alone.
+    Up to and including the balance it passes and uses the balance. Above it, or without a facility in force,
+    the ordinary review takes at most 2 business days and leaves the balance alone.
     """
     in_force = [facility for facility in facilities if facility.start_date <= today <= facility.end_date]
     # two would contradict MFK's own rule; the smaller promises less
     facility = min(in_force, key=lambda each: each.balance, default=None)
     passes = None if amount is None else facility is not None and amount <= facility.balance
     unpaid = {billing.id: billing for billing in billings if billing.unpaid is not None}
-    return CreditJudgement(facility, passes, tuple(unpaid.values()), has_alert)
+    return CreditJudgement(facility, passes, tuple(unpaid.values()), has_alert, has_more_unpaid)
 
 
 def credit_notes(judgement: CreditJudgement) -> tuple[Text, ...]:
@@ -372,15 +376,19 @@ def credit_notes(judgement: CreditJudgement) -> tuple[Text, ...]:
                 "MFK has raised an alert on this customer: the next automatic credit renewal is stopped.",
             )
         )
-    shortage = sum(billing.unpaid.shortage_amount for billing in judgement.unpaid if billing.unpaid)
     if judgement.unpaid:
-        notes.append(
-            Text(
-                f"未入金の請求が{len(judgement.unpaid)}件、{yen_text(shortage)}あります。",
-                f"{len(judgement.unpaid)} billings are overdue, {shortage:,} yen in all.",
-            )
-        )
+        notes.append(_unpaid_note(judgement))
     return tuple(notes)
+
+
+def _unpaid_note(judgement: CreditJudgement) -> Text:
+    count = len(judgement.unpaid)
+    shortage = sum(billing.unpaid.shortage_amount for billing in judgement.unpaid if billing.unpaid)
+    at_least = Text("少なくとも", "At least ") if judgement.has_more_unpaid else Text("", "")
+    return Text(
+        f"未入金の請求が{at_least.ja}{count}件、{yen_text(shortage)}あります。",
+        f"{at_least.en}{count} billing(s) overdue, {shortage:,} yen in all.",
+    )
 
 
 def _balance_note(judgement: CreditJudgement) -> Text:
@@ -399,9 +407,3 @@ def _balance_note(judgement: CreditJudgement) -> Text:
         "残高を超えるため、通常審査（最長2営業日）になります。",
         "The amount exceeds it: ordinary review, at most 2 business days.",
     )
-
-
-@contextmanager
-def _exactly() -> Iterator[None]:
-    with localcontext(_EXACT):
-        yield

@@ -76,8 +76,8 @@ def _line_card(place: int, line: DetailPayload) -> CardLine:
 def _money_cards(payload: TransactionPayload) -> Iterable[CardLine]:
     whole = Text("合計（税込）", "Total with tax")
     if payload.amount is None:
-        total = _grouped(sum(exact_totals(lines_of(payload)).values(), Decimal(0)))
-        yield CardLine(whole, f"{total}円（端数はMFKが計算）")
+        exact = _grouped(sum(exact_totals(lines_of(payload)).values(), Decimal(0)))
+        yield CardLine(whole, f"{exact}円（端数はMFKが計算）")
         return
     for total in payload.amounts_per_tax_rate_type or ():
         name = TAX_NAMES[total.tax_rate_type]
@@ -114,7 +114,7 @@ def settle_registration(request: ProviderRequest, answer: Transaction) -> Done |
 
 
 def compare_registration(request: ProviderRequest, found: Transaction) -> Done | Different:
-    """Tell whether a transaction found under our number is the one we asked for, in every field that MFK returns."""
+    """Tell whether what stands under our number is what we asked for, in every field that MFK returns."""
     if found.status == "canceled":
         return Different(
             Text(
@@ -192,7 +192,9 @@ def _are_totals(payload: TransactionPayload, found: Transaction) -> bool:
         asked = {total.tax_rate_type: total.amount for total in payload.amounts_per_tax_rate_type}
         return returned == asked
     exact = {str(rate): total for rate, total in exact_totals(lines_of(payload)).items()}
-    is_within = all(abs(amount - exact.get(rate, Decimal("Infinity"))) < 1 for rate, amount in returned.items())
+    is_within = all(
+        abs(amount - exact.get(rate, Decimal("Infinity"))) < 1 for rate, amount in returned.items()
+    )
     return not returned or (returned.keys() == exact.keys() and is_within)
 
 
@@ -204,7 +206,10 @@ def _descriptions(of: TransactionPayload | Transaction) -> Counter[str]:
 
 
 def _sums(of: Iterable[Line | TransactionDetail]) -> dict[tuple[str | None, str | None], Decimal]:
-    """What the lines come to for each kind of tax. MFK may move a return's sign from the price to the quantity."""
+    """What the lines come to for each kind of tax.
+
+    Not their prices and quantities: MFK may move a return's sign from one to the other.
+    """
     sums: dict[tuple[str | None, str | None], Decimal] = {}
     for line in of:
         kind = (line.tax_rate_type, line.tax_included_type)

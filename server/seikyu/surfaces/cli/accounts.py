@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from urllib.parse import parse_qs, urlsplit
 
 import click
+from pydantic import SecretStr
 
 from seikyu.errors import NOTHING, ConfigurationError, InvalidArguments, NotFound, Text
 from seikyu.spec import Connection
@@ -39,8 +39,9 @@ def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None)
         screen.say(Text(f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."), house.lang, "yellow")
     if connection.provider == "mfkessai":
         prompt = Text(f"{name} の API キー", f"API key of {name}")
-        said = asyncio.run(logins.put_api_key(connection, read_secret(prompt, house.lang, secret_fd)))
-        screen.say(Text(f"接続しました。{said}", f"Connected. {said}"), house.lang, "green")
+        api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
+        house.run(lambda: logins.put_api_key(connection, api_key))
+        _say_connected(house, connection)
         return
     _connect_oauth(house, logins, connection, secret_fd, code_fd)
 
@@ -48,13 +49,21 @@ def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None)
 def _connect_oauth(house: House, logins: Logins, connection: Connection, secret_fd: int | None, code_fd: int | None) -> None:
     state = secrets.token_urlsafe(24)
     prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
-    secret = read_secret(prompt, house.lang, secret_fd)
+    secret = SecretStr(read_secret(prompt, house.lang, secret_fd))
     screen.say(Text("次のアドレスをブラウザーで開き、許可してください:", "Open this address in a browser and consent:"), house.lang)
     click.echo(logins.authorize_url(connection, state))
     asked = Text("戻ってきたアドレスを貼り付けてください", "Paste the address you were sent back to")
     code = _code(read_secret(asked, house.lang, code_fd), state, connection)
-    asyncio.run(logins.put_code(connection, code=code, client_secret=secret))
-    screen.say(Text("接続しました。", "Connected."), house.lang, "green")
+    house.run(lambda: logins.put_code(connection, code=SecretStr(code), client_secret=secret))
+    _say_connected(house, connection)
+
+
+def _say_connected(house: House, connection: Connection) -> None:
+    said = Text(
+        f"{connection.name} を接続しました（{connection.company}、{connection.environment}）。",
+        f"{connection.name} is connected ({connection.company}, {connection.environment}).",
+    )
+    screen.say(said, house.lang, "green")
 
 
 def _code(pasted: str, state: str, connection: Connection) -> str:
@@ -83,7 +92,7 @@ def _code(pasted: str, state: str, connection: Connection) -> str:
 def connections(house: House, *, as_json: bool) -> None:
     """接続の一覧 / Every account and the state of its login."""
     logins = house.logins()
-    rows = [(row, logins.state(row.name)) for row in house.settings.connections]
+    rows = [(row, logins.state(row)) for row in house.settings.connections]
     if as_json:
         screen.print_json([{"name": row.name, "provider": row.provider, "environment": row.environment, "company": row.company, "state": state} for row, state in rows])
         return
@@ -100,9 +109,9 @@ def connections(house: House, *, as_json: bool) -> None:
 def disconnect(house: House, name: str) -> None:
     """接続を解除 / Forget an account's login; its history stays."""
     connection = _named(house, name)
-    if not house.logins().has(name):
+    if not house.logins().has(connection):
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
-    asyncio.run(house.logins().forget(connection))
+    house.run(lambda: house.logins().forget(connection))
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
 
 

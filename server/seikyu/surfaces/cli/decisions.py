@@ -91,7 +91,8 @@ def approve(house: House, action_id: str, operator: str, reason: str, secret_fd:
     """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
     action = _decide(house, action_id, "approve", operator, reason, secret_fd)
     if action.state is State.APPROVED:
-        action = asyncio.run(_carry_out(house, action))
+        approved = action
+        action = house.run(lambda: _carry_out(house, approved))
     _report(house, action, as_json=as_json)
     if action.state in {State.FAILED, State.UNKNOWN, State.MANUAL_REVIEW}:
         raise SystemExit(3)
@@ -171,7 +172,7 @@ def resolve(house: House, action_id: str, outcome: str, evidence: str, reference
 def reconcile(house: House, *, as_json: bool) -> None:
     """結果不明を照会 / Look up every action whose outcome is unknown, and send what was approved."""
     try:
-        moved = asyncio.run(house.rooms().executor.sweep())
+        moved = house.run(house.rooms().executor.sweep)
     except SeikyuError as error:
         screen.complain(error, house.lang)
         raise SystemExit(1) from None

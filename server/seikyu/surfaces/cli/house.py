@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import SecretStr
 
 from seikyu.errors import Lang
 from seikyu.gate.cards import CardIndex
@@ -16,6 +18,9 @@ from seikyu.models import Clock
 from seikyu.settings import Settings
 from seikyu.spec import Connection, Tool, WriteOperation
 from seikyu.store.database import Store
+
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +39,9 @@ class Operations:
 class Logins(Protocol):
     """Connecting accounts; secrets go in here and never come out."""
 
-    def has(self, connection: str) -> bool: ...
+    def has(self, connection: Connection) -> bool: ...
 
-    def state(self, connection: str) -> str:
+    def state(self, connection: Connection) -> str:
         """`ready`, `missing`, `needs_login`, `refresh_unknown` or `undecryptable`."""
         ...
 
@@ -44,19 +49,29 @@ class Logins(Protocol):
         """Make the master key file when there is no key at all; its path when one was made."""
         ...
 
-    async def put_api_key(self, connection: Connection, secret: str) -> str:
-        """Try the key at the provider, then keep it; a sentence-ready account of what answered."""
+    async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+        """Try the key at the provider, then keep it.
+
+        Raises:
+            ProviderError, LoginRequired: the provider does not take it; nothing was kept.
+        """
         ...
 
     def authorize_url(self, connection: Connection, state: str) -> str:
         """Where the person consents."""
         ...
 
-    async def put_code(self, connection: Connection, *, code: str, client_secret: str) -> None:
-        """Trade the code for tokens and keep them."""
+    async def put_code(self, connection: Connection, *, code: SecretStr, client_secret: SecretStr) -> None:
+        """Trade the code for tokens and keep them.
+
+        Raises:
+            LoginRequired: the provider does not take the code; nothing was kept.
+        """
         ...
 
-    async def forget(self, connection: Connection) -> None: ...
+    async def forget(self, connection: Connection) -> None:
+        """Give the grant back where the provider can, then delete it here."""
+        ...
 
 
 class House(Protocol):
@@ -76,6 +91,10 @@ class House(Protocol):
     def book(self) -> PolicyBook: ...
 
     def logins(self) -> Logins: ...
+
+    def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Run asynchronous work to its end and close what it opened at the providers."""
+        ...
 
     def serve_stdio(self) -> None:
         """Serve one client over stdin and stdout until it leaves."""

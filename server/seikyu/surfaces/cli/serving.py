@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import click
 
@@ -41,9 +40,7 @@ def sandbox(house: House, port: int) -> None:
         f"練習用の提供元: {origin}（Ctrl+C で終了）\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
         f"Provider twins at {origin}, Ctrl+C stops them.\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
     )
-    screen.say(said, house.lang)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_twins(port))
+    serve_twins(port, ready=lambda _twins: screen.say(said, house.lang))
 
 
 @click.command()

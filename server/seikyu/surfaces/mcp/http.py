@@ -74,7 +74,7 @@ def build_app(
 
 
 async def serve_http(app: Starlette, host: str, port: int, *, on_ready: Callable[[int], None]) -> None:
-    """Serve `app` at a loopback address until SIGTERM or SIGINT; then let open requests finish and return.
+    """Serve `app` at a loopback address until SIGTERM, SIGINT or cancellation; open requests may finish.
 
     `on_ready` is called with the port once requests are answered; port 0 takes a free one.
 
@@ -101,8 +101,9 @@ async def serve_socket(app: Starlette, listener: socket.socket, *, on_ready: Cal
     uvicorn_server = _Uvicorn(config, on_ready=lambda: on_ready(listener.getsockname()[1]))
     with listener:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signals, uvicorn_server)
-            await uvicorn_server.serve(sockets=[listener])
+            tasks.start_soon(_stop_when_told, uvicorn_server)
+            with anyio.CancelScope(shield=True):  # cancelled half-way, uvicorn would not close the app
+                await uvicorn_server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
@@ -157,14 +158,16 @@ async def _healthz(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"}, headers=headers)
 
 
-async def _stop_on_signals(server: uvicorn.Server) -> None:
-    """Ask uvicorn to finish at the first signal, and to drop what is open at the second."""
-    with anyio.CancelScope() as first:
-        await cancel_on_signal(first)
-    server.should_exit = first.cancel_called
+async def _stop_when_told(server: uvicorn.Server) -> None:
+    """Ask uvicorn to finish at the first signal or when cancelled, and to drop what is open at the second."""
+    try:
+        with anyio.CancelScope() as first:
+            await cancel_on_signal(first)
+    finally:
+        server.should_exit = True
     with anyio.CancelScope() as second:
         await cancel_on_signal(second)
-    server.force_exit = second.cancel_called
+    server.force_exit = True
 
 
 class _Uvicorn(uvicorn.Server):

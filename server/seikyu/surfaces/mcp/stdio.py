@@ -7,11 +7,12 @@ that carries the 2026-07-28 envelope is served by it, any other belongs to the h
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError
+from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -48,6 +49,15 @@ MAX_FRAME: Final = 16 * 1024 * 1024
 LAST_ANSWERS_S: Final = 1.0
 """How long calls may finish after the end of input; the SDK's client waits 2 s before it sends SIGTERM."""
 
+_OVER: Final = (
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    asyncio.CancelledError,
+    futures.CancelledError,
+    RuntimeError,
+)
+"""How a thread learns that its streams or its event loop are closed."""
+
 
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve one client on stdin and stdout until the end of input, SIGTERM or SIGINT; then return.
@@ -56,8 +66,8 @@ async def serve_stdio(server: Server[Any]) -> None:
     child reads nothing. Run it in the main thread.
 
     The two pipes are worked by daemon threads. A thread blocked in `read` cannot be cancelled, and one that
-    the event loop or the interpreter waits for keeps a server alive after Ctrl+C until its client closes stdin
-    (python-sdk #3551); nobody waits for a daemon.
+    the event loop or the interpreter waits for keeps a server alive after Ctrl+C until its client closes
+    stdin (python-sdk #3551); nobody waits for a daemon.
     """
     source, sink = _claim_pipes()
     into_server, from_client = anyio.create_memory_object_stream[Frame]()
@@ -68,8 +78,15 @@ async def serve_stdio(server: Server[Any]) -> None:
             tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
             _daemon(_read, source, into_server, current_token())
             _daemon(_write, sink, from_server, current_token(), written.set)
-            await serve_streams(server, from_client, into_client)
-            await written.wait()
+            try:
+                await serve_streams(server, from_client, into_client)
+                await written.wait()
+            finally:
+                # the threads leave the event loop before it closes
+                from_client.close()
+                into_client.close()
+                with anyio.move_on_after(LAST_ANSWERS_S, shield=True):
+                    await written.wait()
             tasks.cancel_scope.cancel()
 
 
@@ -110,12 +127,14 @@ async def serve_streams(
 async def cancel_on_signal(scope: anyio.CancelScope) -> None:
     """Cancel `scope` at the first SIGINT or SIGTERM; a second one kills, as usual.
 
-    On Windows there is nothing to wait for: Ctrl+C cancels the main task by itself.
+    Where signals cannot be received (Windows), wait for ever: there Ctrl+C cancels the main task by itself.
     """
-    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            await anext(signals)
             scope.cancel()
-            return
+    except NotImplementedError:
+        await anyio.sleep_forever()
 
 
 def _is_enveloped(params: Mapping[str, Any] | None) -> bool:
@@ -214,7 +233,7 @@ def _daemon(work: Callable[..., None], *arguments: object) -> None:
 
 def _read(source: BinaryIO, into: MemoryObjectSendStream[Frame], loop: EventLoopToken) -> None:
     """Hand every line to the event loop, one at a time, until the end of input or of the loop."""
-    with suppress(RuntimeError, CancelledError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+    with suppress(*_OVER):
         for line in _lines(source):
             from_thread.run(into.send, _frame(line), token=loop)
         from_thread.run_sync(into.close, token=loop)
@@ -227,7 +246,7 @@ def _write(
     done: Callable[[], None],
 ) -> None:
     """Write every message the event loop hands over, until it has no more or the client has gone."""
-    with suppress(RuntimeError, CancelledError, anyio.ClosedResourceError):
+    with suppress(*_OVER):
         with suppress(OSError, anyio.EndOfStream):
             while True:
                 item = from_thread.run(source.receive, token=loop)

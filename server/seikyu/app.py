@@ -1,0 +1,424 @@
+"""The composition root: the one place that names concrete classes and builds things."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from seikyu import __version__
+from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
+from seikyu.models import Connection, SystemClock
+from seikyu.settings import Settings, read_settings
+from seikyu.spec import Effect, Principal, Tool
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+    from starlette.applications import Starlette
+
+    from seikyu.gate.execution import Client
+    from seikyu.gate.policy import PolicyBook
+    from seikyu.pipeline import Pipeline, Rooms
+    from seikyu.providers.http import HttpEdge
+    from seikyu.providers.oauth import OAuthClient, OAuthServer
+    from seikyu.surfaces.cli.house import Operations
+    from seikyu.vault.grants import TokenResult
+    from seikyu.vault.keys import KeyRing
+    from seikyu.vault.secrets import Vault
+    from seikyu.vault.tokens import TokenCustodian
+
+log = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+
+class Home:
+    """One installation, opened room by room as a command needs them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+
+    @property
+    def lang(self) -> Lang:
+        return self.settings.lang
+
+    @cached_property
+    def tools(self) -> Sequence[Tool]:
+        """What a model sees: the chosen toolsets, and no writes when read-only."""
+        from seikyu_tools import TOOLS
+
+        chosen = [tool for tool in TOOLS if not self.settings.toolsets or tool.toolset in self.settings.toolsets]
+        return tuple(tool for tool in chosen if not (self.settings.is_read_only and tool.effect is Effect.WRITE))
+
+    @cached_property
+    def _book(self) -> PolicyBook:
+        from seikyu.gate.policy import PolicyBook
+
+        return PolicyBook(self.settings.policy_file)
+
+    def book(self) -> PolicyBook:
+        return self._book
+
+    @cached_property
+    def edge(self) -> HttpEdge:
+        from seikyu.providers.http import HttpEdge, quiet_http_logs
+
+        quiet_http_logs()
+        return HttpEdge(clock=self.clock)
+
+    @cached_property
+    def _opened(self) -> _Opened:
+        return _Opened(self)
+
+    def rooms(self) -> Operations:
+        return self._opened.operations
+
+    def logins(self) -> _Logins:
+        return _Logins(self, self._opened)
+
+    def pipeline(self) -> Pipeline:
+        from seikyu.pipeline import Pipeline
+
+        return Pipeline(self.tools, lambda: self._opened.rooms)
+
+    def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Run asynchronous work to its end and close what it opened at the providers."""
+
+        async def whole() -> ResultT:
+            try:
+                return await work()
+            finally:
+                await self.edge.aclose()
+
+        try:
+            return anyio.run(whole)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the database; a later use opens it again."""
+        if "_opened" in self.__dict__:
+            self._opened.close()
+
+    def serve_stdio(self) -> None:
+        """Serve one client over stdin and stdout until it leaves.
+
+        Raises:
+            ConfigurationError: the policy is wrong; nothing is served, never something looser.
+        """
+        from seikyu.surfaces.mcp.server import build_server
+        from seikyu.surfaces.mcp.stdio import serve_stdio
+
+        _log_to_stderr()
+        self._check_policy()
+        principal = Principal(self.settings.requester, "stdio", self.lang)
+        server = build_server(self.pipeline(), version=__version__, principal_of=lambda _context: principal)
+
+        async def serve() -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._work)
+                await serve_stdio(server)
+                tasks.cancel_scope.cancel()
+
+        self.run(serve)
+
+    def serve_http(self, host: str, port: int) -> None:
+        """Serve MCP at /mcp, the approval page at /approvals and /healthz, until interrupted.
+
+        Raises:
+            ConfigurationError: not a loopback address, the port is taken, or the policy is wrong.
+        """
+        from seikyu.surfaces.mcp.http import listen, serve_socket
+
+        _log_to_stderr()
+        self._check_policy()
+        listener = listen(host, port)
+        bound = listener.getsockname()[1]
+        app = self.web_app(host, bound)
+        self.run(lambda: serve_socket(app, listener, on_ready=lambda taken: self._say_ready(host, taken)))
+
+    def web_app(self, host: str, port: int) -> Starlette:
+        """The HTTP app, with the worker inside its lifespan."""
+        from seikyu.surfaces.doors import own_hosts, own_origins
+        from seikyu.surfaces.mcp.http import build_app
+        from seikyu.surfaces.mcp.server import build_server
+        from seikyu.surfaces.web import approval_routes
+
+        principal = Principal(self.settings.requester, "http", self.lang)
+        server = build_server(self.pipeline(), version=__version__, principal_of=lambda _context: principal)
+        hosts = own_hosts(host, port)
+
+        @asynccontextmanager
+        async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._work)
+                yield
+                tasks.cancel_scope.cancel()
+
+        routes = approval_routes(self._opened.approval_rooms())
+        return build_app(server, extra_routes=routes, hosts=hosts, origins=own_origins(hosts), lifespan=lifespan)
+
+    def listed_tools(self) -> list[dict[str, Any]]:
+        """The tools as they go over the wire."""
+        from seikyu.surfaces.mcp.wire import mcp_tool
+
+        return [mcp_tool(tool).model_dump(by_alias=True, mode="json", exclude_none=True) for tool in self.tools]
+
+    def _check_policy(self) -> None:
+        """A policy that is wrong stops the start; one that is missing means read-only."""
+        if self.settings.policy_file.exists():
+            self._book.current()
+        else:
+            log.warning("there is no policy file at %s: nothing can be written", self.settings.policy_file)
+
+    async def _work(self) -> None:
+        """Keep sending what was approved and looking up what is unknown, beside the surfaces."""
+        poll_s = self.settings.timing.poll_s
+        while True:
+            # first a pause: a client that only lists the tools should not wait for a database
+            await anyio.sleep(poll_s)
+            try:
+                await self._opened.executor.work(poll_s=poll_s)
+            except Exception:
+                log.exception("the worker stopped and starts again")
+
+    def _say_ready(self, host: str, port: int) -> None:
+        shown_host = f"[{host}]" if ":" in host else host
+        sys.stderr.write(f"Seikyu: http://{shown_host}:{port}/mcp  approvals: http://{shown_host}:{port}/approvals\n")
+        sys.stderr.flush()
+
+
+class _Opened:
+    """The rooms over one database."""
+
+    def __init__(self, home: Home) -> None:
+        from seikyu.gate.cards import CardIndex
+        from seikyu.gate.claims import Claims
+        from seikyu.gate.execution import Executor
+        from seikyu.gate.proposals import Desk
+        from seikyu.gate.reconciliation import Reconciliation
+        from seikyu.gate.votes import BallotBox
+        from seikyu.pipeline import Rooms
+        from seikyu.providers.catalog import WRITE_OPERATIONS
+        from seikyu.store.database import Store
+        from seikyu.store.files import DocumentStore
+        from seikyu.store.presence import Presence
+        from seikyu.surfaces.cli.house import Operations
+        from seikyu.vault.keys import read_key_ring
+        from seikyu.vault.secrets import Vault
+        from seikyu.vault.tokens import TokenCustodian
+
+        settings, clock, book = home.settings, home.clock, home.book()
+        self.home = home
+        self.store = Store(settings.database)
+        self.presence = Presence(settings.home / "alive")
+        self.documents = DocumentStore(
+            settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
+        )
+        self.vault: Vault = Vault(self.store, clock, lambda: read_key_ring(settings.home))
+        self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
+        claims = Claims(self.store, clock, settings, book, WRITE_OPERATIONS, self.presence)
+        reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
+        self.executor = Executor(self.store, clock, claims, reconciliation, self.client)
+        self.desk = Desk(self.store, clock, settings, book)
+        self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
+        self.ballots = BallotBox(self.store, clock, settings.timing)
+        self._clients: dict[str, Client] = {}
+        self.rooms: Rooms = Rooms(
+            settings=settings,
+            store=self.store,
+            clock=clock,
+            desk=self.desk,
+            cards=self.cards,
+            executor=self.executor,
+            vault=self.vault,
+            inbox=self.documents,
+            reader_of=self.client,
+            operations=WRITE_OPERATIONS,
+        )
+        self.operations: Operations = Operations(
+            store=self.store,
+            clock=clock,
+            desk=self.desk,
+            cards=self.cards,
+            ballots=self.ballots,
+            executor=self.executor,
+            operations=WRITE_OPERATIONS,
+        )
+
+    def client(self, connection: Connection) -> Client:
+        """The client of a connection; kept, so that its reads share connections."""
+        if connection.name not in self._clients:
+            self._clients[connection.name] = self._new_client(connection)
+        return self._clients[connection.name]
+
+    def _new_client(self, connection: Connection) -> Client:
+        from seikyu.providers.invox.client import InvoxClient
+        from seikyu.providers.mfkessai.client import MfKessaiClient
+        from seikyu.vault.credentials import ApiKeyCredential, BearerCredential
+
+        edge, documents = self.home.edge, self.documents.open
+        if connection.provider == "mfkessai":
+            return MfKessaiClient(edge, connection, ApiKeyCredential(self.vault, connection), documents)
+        if connection.provider == "invox":
+            return InvoxClient(edge, connection, BearerCredential(self.custodian, connection), documents)
+        raise ConfigurationError(
+            Text(f"{connection.provider} はまだ使えません。", f"{connection.provider} cannot be used yet.")
+        )
+
+    async def _refresh(
+        self, connection: Connection, *, client_id: str, client_secret: SecretStr, refresh_token: SecretStr
+    ) -> TokenResult:
+        from seikyu.providers.oauth import OAuthClient, ask_for_token, refresh_request
+
+        ourselves = OAuthClient(client_id, client_secret, connection.options.get("redirect_uri", ""))
+        return await ask_for_token(self.home.edge, refresh_request(oauth_server(connection), ourselves, refresh_token))
+
+    def approval_rooms(self) -> Any:  # noqa: ANN401 - seikyu.surfaces.web.ApprovalRooms
+        """What the approval page walks into."""
+        from seikyu.surfaces.web import ApprovalRooms
+
+        return ApprovalRooms(
+            store=self.store,
+            clock=self.home.clock,
+            desk=self.desk,
+            cards=self.cards,
+            ballots=self.ballots,
+            wake=self._wake,
+            key=self._page_key(),
+            lang=self.home.lang,
+        )
+
+    async def _wake(self, action_id: str) -> None:
+        await self.executor.execute(action_id)
+
+    def _page_key(self) -> bytes:
+        import os
+
+        return os.urandom(32)
+
+    def close(self) -> None:
+        self.store.close()
+        self.presence.leave()
+
+
+class _Logins:
+    """Connecting accounts."""
+
+    def __init__(self, home: Home, opened: _Opened) -> None:
+        self._home = home
+        self._opened = opened
+        self._vault: Vault = opened.vault
+
+    def has(self, connection: Connection) -> bool:
+        return self._vault.has(connection)
+
+    def state(self, connection: Connection) -> str:
+        return self._vault.state(connection)
+
+    def prepare_key(self) -> str | None:
+        import os
+
+        from seikyu.vault.keys import FILE_NAME, VARIABLE, create_key_file
+
+        path = self._home.settings.home / FILE_NAME
+        if os.environ.get(VARIABLE) or path.exists():
+            return None
+        create_key_file(self._home.settings.home)
+        return str(path)
+
+    async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+        from seikyu.providers.mfkessai.client import MfKessaiClient
+        from seikyu.providers.mfkessai.operations import LIST_CUSTOMERS
+
+        trial = MfKessaiClient(self._home.edge, connection, _GivenKey(api_key), self._opened.documents.open)
+        await trial.read(LIST_CUSTOMERS, query=[("limit", "1")])
+        await self._opened.store.run(lambda: self._vault.put_api_key(connection, api_key))
+
+    def authorize_url(self, connection: Connection, state: str) -> str:
+        from pydantic import SecretStr
+
+        from seikyu.providers.oauth import authorize_url
+
+        return authorize_url(oauth_server(connection), self._ourselves(connection, SecretStr("")), state=state)
+
+    async def put_code(self, connection: Connection, *, code: SecretStr, client_secret: SecretStr) -> None:
+        from seikyu.providers.oauth import ask_for_token, code_request
+        from seikyu.vault.grants import TokenAnswer
+
+        ourselves = self._ourselves(connection, client_secret)
+        answer = await ask_for_token(self._home.edge, code_request(oauth_server(connection), ourselves, code))
+        if not isinstance(answer, TokenAnswer):
+            raise LoginRequired(
+                Text("認可コードが受け付けられませんでした。", "The provider did not take the code."),
+                Text(f"seikyu connect {connection.name} をやり直してください。", f"Run `seikyu connect {connection.name}` again."),
+            )
+        await self._opened.store.run(
+            lambda: self._vault.put_grant(
+                connection, client_id=ourselves.client_id, client_secret=client_secret, answer=answer
+            )
+        )
+
+    async def forget(self, connection: Connection) -> None:
+        from seikyu.providers.oauth import revoke, revoke_request
+
+        if connection.provider == "invox" and self._vault.state(connection) == "ready":
+            secret = self._vault.grant(connection).secret
+            token = secret.refresh_token or secret.access_token
+            request = revoke_request(oauth_server(connection), self._ourselves(connection, secret.client_secret), token)
+            if request is not None:
+                await revoke(self._home.edge, request)
+        self._vault.forget(connection)
+
+    def _ourselves(self, connection: Connection, client_secret: SecretStr) -> OAuthClient:
+        from seikyu.providers.oauth import OAuthClient
+
+        missing = [name for name in ("client_id", "redirect_uri") if not connection.options.get(name)]
+        if missing:
+            names = ", ".join(missing)
+            raise ConfigurationError(
+                Text(f"接続 {connection.name} に {names} がありません。", f"Connection {connection.name} lacks {names}."),
+                Text("connections.toml に書いてください。", "Write it into connections.toml."),
+            )
+        return OAuthClient(connection.options["client_id"], client_secret, connection.options["redirect_uri"])
+
+
+class _GivenKey:
+    """An API key on trial, before it is kept."""
+
+    def __init__(self, api_key: SecretStr) -> None:
+        self._api_key = api_key
+
+    async def header(self, *, refused: str | None = None) -> tuple[str, str]:
+        del refused
+        return "apikey", self._api_key.get_secret_value()
+
+
+def oauth_server(connection: Connection) -> OAuthServer:
+    """The authorization server of a connection's provider. Raises `ConfigurationError` for one without OAuth."""
+    from seikyu.providers.invox.oauth import invox_oauth
+
+    if connection.provider != "invox":
+        raise ConfigurationError(
+            Text(f"{connection.provider} の接続はまだできません。", f"{connection.provider} cannot be connected yet.")
+        )
+    return invox_oauth(connection.base_url)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+def open_house() -> Home:
+    """The installation the environment describes.
+
+    Raises:
+        ConfigurationError: a file or a variable is wrong.
+    """
+    return Home(read_settings())

@@ -1,0 +1,1 @@
+"""The demo: the whole story in a minute, with real processes, real sockets and stand-in providers."""

@@ -1,0 +1,5 @@
+"""The approval page: what accounting staff open in a browser to read a proposed write and decide on it."""
+
+from seikyu.surfaces.web.pages import ApprovalRooms, approval_routes
+
+__all__ = ["ApprovalRooms", "approval_routes"]
