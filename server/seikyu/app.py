@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from seikyu.providers.oauth import OAuthClient, OAuthServer
     from seikyu.surfaces.cli.house import Operations
     from seikyu.vault.grants import TokenResult
-    from seikyu.vault.keys import KeyRing
     from seikyu.vault.secrets import Vault
     from seikyu.vault.tokens import TokenCustodian
 
@@ -223,9 +222,9 @@ class _Opened:
         )
         self.vault: Vault = Vault(self.store, clock, lambda: read_key_ring(settings.home))
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
-        claims = Claims(self.store, clock, settings, book, WRITE_OPERATIONS, self.presence)
+        claims = Claims(self.store, clock, settings, book=book, operations=WRITE_OPERATIONS, presence=self.presence)
         reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
-        self.executor = Executor(self.store, clock, claims, reconciliation, self.client)
+        self.executor = Executor(self.store, claims, reconciliation, self.client)
         self.desk = Desk(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
         self.ballots = BallotBox(self.store, clock, settings.timing)
@@ -357,7 +356,10 @@ class _Logins:
         if not isinstance(answer, TokenAnswer):
             raise LoginRequired(
                 Text("認可コードが受け付けられませんでした。", "The provider did not take the code."),
-                Text(f"seikyu connect {connection.name} をやり直してください。", f"Run `seikyu connect {connection.name}` again."),
+                Text(
+                    f"seikyu connect {connection.name} をやり直してください。",
+                    f"Run `seikyu connect {connection.name}` again.",
+                ),
             )
         await self._opened.store.run(
             lambda: self._vault.put_grant(
@@ -383,7 +385,9 @@ class _Logins:
         if missing:
             names = ", ".join(missing)
             raise ConfigurationError(
-                Text(f"接続 {connection.name} に {names} がありません。", f"Connection {connection.name} lacks {names}."),
+                Text(
+                    f"接続 {connection.name} に {names} がありません。", f"Connection {connection.name} lacks {names}."
+                ),
                 Text("connections.toml に書いてください。", "Write it into connections.toml."),
             )
         return OAuthClient(connection.options["client_id"], client_secret, connection.options["redirect_uri"])

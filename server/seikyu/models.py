@@ -75,7 +75,7 @@ def _exact_decimal(value: object) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
         msg = 'must be an integer or decimal text such as "1980.50", never a floating-point number'
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports a ValueError
     text = str(value)
     if not _DECIMAL_TEXT.fullmatch(text):
         msg = 'must be plain decimal text with at most 10 digits and 4 decimals, such as "1980.50"'
@@ -119,6 +119,7 @@ IsoDate = Annotated[
 """A day in Japan, written YYYY-MM-DD."""
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+_SELECTORS: Final = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 _BLANK_LETTERS: Final = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
 
 
@@ -133,8 +134,7 @@ def shown(text: str, limit: int = 250) -> str:
 
 def _visible(char: str) -> str:
     code = ord(char)
-    is_selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
-    if is_selector or code in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE:
+    if code in _SELECTORS or code in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE:
         return f"⟨U+{code:04X}⟩"
     return char
 

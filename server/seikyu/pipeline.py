@@ -41,7 +41,9 @@ from seikyu.store.database import Store
 log = logging.getLogger(__name__)
 
 _INTERNAL: Final = Text("Seikyu の内部で問題が起きました。", "Something failed inside Seikyu.")
-_LOOK: Final = Text("list_actions で申請の状態を確かめてください。", "Call list_actions to see whether an action was made.")
+_LOOK: Final = Text(
+    "list_actions で申請の状態を確かめてください。", "Call list_actions to see whether an action was made."
+)
 
 
 class Vault(Protocol):
@@ -101,7 +103,9 @@ class Pipeline:
         tool = self._by_name.get(name)
         if tool is None:
             near = _nearest(name, self._by_name)
-            raise InvalidArguments(Text(f"{shown(name, 60)} というツールはありません。", f"There is no tool {shown(name, 60)}."), near)
+            raise InvalidArguments(
+                Text(f"{shown(name, 60)} というツールはありません。", f"There is no tool {shown(name, 60)}."), near
+            )
         return tool
 
     async def _walk(self, tool: Tool, command: Command, principal: Principal) -> Answer:
@@ -159,7 +163,9 @@ class Pipeline:
             f"{tool.provider} の接続を決められません（候補: {names}）。",
             f"Which {tool.provider} connection is meant is not clear (there are: {names}).",
         )
-        raise InvalidArguments(what, Text("connection を指定してください。", "Name one in `connection`; list_connections shows them."))
+        raise InvalidArguments(
+            what, Text("connection を指定してください。", "Name one in `connection`; list_connections shows them.")
+        )
 
     async def _same_call(self, tool: Tool, command: Command, call: Call, files: Sequence[str]) -> Action | None:
         """What this very call made before. A call with a document is compared after the document is read."""
@@ -210,7 +216,9 @@ class Pipeline:
             notes=[note.say(lang) for note in proposal.plan.notes],
         )
         said = {
-            "allow": Text("試算のみです。登録すると承認なしで実行されます。", "Only a preview; registering it would run at once."),
+            "allow": Text(
+                "試算のみです。登録すると承認なしで実行されます。", "Only a preview; registering it would run at once."
+            ),
             "ask": Text(
                 f"試算のみです。登録には{verdict.approvers}名の承認が必要です。",
                 f"Only a preview; registering it would wait for {verdict.approvers} approver(s).",
@@ -271,13 +279,18 @@ def validated(tool: Tool, arguments: Mapping[str, object]) -> Any:  # noqa: ANN4
     if unknown:
         near = _nearest(unknown[0], known)
         names = ", ".join(shown(name, 60) for name in unknown[:5])
-        raise InvalidArguments(Text(f"{tool.name} に {names} という引数はありません。", f"{tool.name} has no argument {names}."), near)
+        raise InvalidArguments(
+            Text(f"{tool.name} に {names} という引数はありません。", f"{tool.name} has no argument {names}."), near
+        )
     try:
         return tool.command.model_validate_json(json.dumps(arguments))
     except ValidationError as error:
         faults = "; ".join(_fault(fault) for fault in error.errors(include_url=False, include_input=False)[:5])
         raise InvalidArguments(
-            Text(f"{tool.name} の引数に誤りがあります: {faults}", f"{tool.name} was called with wrong arguments: {faults}."),
+            Text(
+                f"{tool.name} の引数に誤りがあります: {faults}",
+                f"{tool.name} was called with wrong arguments: {faults}.",
+            ),
             Text("直してもう一度呼んでください。", "Correct them and call again."),
         ) from None
 
@@ -311,9 +324,7 @@ class _OwnDesk:
         self, *, status: str | None, limit: int, cursor: str | None
     ) -> tuple[list[ActionView], int, str | None]:
         found, total = await self._rooms.store.run(
-            lambda: self._rooms.desk.page(
-                requester=self._principal.requester, state=status, limit=limit, cursor=cursor
-            )
+            lambda: self._rooms.desk.page(requester=self._principal.requester, state=status, limit=limit, cursor=cursor)
         )
         views = [await _view(self._rooms, action, self._principal) for action in found[:limit]]
         return views, total, found[limit - 1].id if len(found) > limit else None

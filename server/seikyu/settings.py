@@ -141,7 +141,7 @@ def read_toml(path: Path) -> Mapping[str, Any]:
     Raises:
         ConfigurationError: missing, not UTF-8, or not TOML; names file, line and column.
     """
-    import tomllib  # noqa: PLC0415 - start-up: not every command reads a file
+    import tomllib
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -173,7 +173,10 @@ def read_connections(path: Path) -> tuple[Connection, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(
-            Text(f"{path}: 接続名が重複しています: {', '.join(twice)}", f"{path}: connection names used twice: {', '.join(twice)}."),
+            Text(
+                f"{path}: 接続名が重複しています: {', '.join(twice)}",
+                f"{path}: connection names used twice: {', '.join(twice)}.",
+            ),
             Text("名前を変えてください。", "Rename one of them."),
         )
     return tuple(_connection(row) for row in rows)
@@ -193,7 +196,7 @@ def _words(value: str | None) -> tuple[str, ...]:
 
 
 def _user_name() -> str:
-    import getpass  # noqa: PLC0415 - only without SEIKYU_REQUESTER
+    import getpass
 
     try:
         return getpass.getuser()
@@ -205,7 +208,7 @@ def _environment(config: Path) -> dict[str, str]:
     file = config / ".env"
     if not file.exists():
         return dict(os.environ)
-    from dotenv import dotenv_values  # noqa: PLC0415 - start-up: only when there is such a file
+    from dotenv import dotenv_values
 
     return {key: value for key, value in dotenv_values(file).items() if value is not None} | dict(os.environ)
 

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from seikyu.errors import Lang, Text
-from seikyu.models import Connection as Connection
-from seikyu.models import Environment as Environment
+from seikyu.models import Connection as Connection  # noqa: PLC0414 - a word of this room too
+from seikyu.models import Environment as Environment  # noqa: PLC0414
 from seikyu.models import IsoDate
-from seikyu.models import ProviderName as ProviderName
+from seikyu.models import ProviderName as ProviderName  # noqa: PLC0414
 
-Json: TypeAlias = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
+Json: TypeAlias = bool | int | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """JSON without floating-point numbers; decimals travel as text."""
 
 
@@ -333,7 +333,9 @@ class Desk(Protocol):
         """Raises `NotFound` for an action that is not this requester's."""
         ...
 
-    async def list(self, *, status: str | None, limit: int, cursor: str | None) -> tuple[list[ActionView], int, str | None]:
+    async def list(
+        self, *, status: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[ActionView], int, str | None]:
         """A page, newest first, how many match in all, and the cursor of the next page."""
         ...
 

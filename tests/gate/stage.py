@@ -116,7 +116,7 @@ class PretendProvider:
 
     async def read(
         self, operation: Operation[Any], *, path: Mapping[str, str] | None = None, query: Sequence[tuple[str, str]] = ()
-    ) -> Any:  # noqa: ANN401 - the protocol's generic answer
+    ) -> Any:
         return Booked(id="x")
 
 
@@ -137,7 +137,7 @@ class Stage:
     operation: WriteOperation[Any]
     presence: Presence
 
-    def plan(self, number: str | None, amount: int, **particulars: Any) -> Plan:  # noqa: ANN401 - overrides
+    def plan(self, number: str | None, amount: int, **particulars: Any) -> Plan:
         details: dict[str, Any] = {
             "amount": amount,
             "counterparty_id": "C-1",
@@ -148,7 +148,7 @@ class Stage:
         request = ProviderRequest(operation=self.operation.name, body={"number": number, "amount": amount})
         return Plan(request, Particulars(**(details | particulars)), natural_key=number)
 
-    def proposal(self, number: str, amount: int, *, requester: str = "suzuki", **particulars: Any) -> Proposal:  # noqa: ANN401
+    def proposal(self, number: str, amount: int, *, requester: str = "suzuki", **particulars: Any) -> Proposal:
         return Proposal(
             action_id=new_action_id(self.clock.now()),
             tool="register_transaction",
@@ -159,7 +159,7 @@ class Stage:
             plan=self.plan(number, amount, **particulars),
         )
 
-    def propose(self, number: str, amount: int, **more: Any) -> Action:  # noqa: ANN401 - passed on
+    def propose(self, number: str, amount: int, **more: Any) -> Action:
         return self.desk.propose(self.proposal(number, amount, **more))
 
     def enrol(self, name: str, endorser: Key | None = None) -> Key:
@@ -219,7 +219,7 @@ def make_stage(
     operations = {operation.name: operation}
     settings = Settings(home=folder, config=folder, requester="suzuki", connections=(CONNECTION,))
     store, book, presence = Store(folder / "seikyu.db"), PolicyBook(settings.policy_file), Presence(folder / "alive")
-    claims = Claims(store, clock, settings, book, operations, presence)
+    claims = Claims(store, clock, settings, book=book, operations=operations, presence=presence)
     reconciliation = Reconciliation(store, clock, settings.timing, claims, presence)
     return Stage(
         store=store,
@@ -230,9 +230,8 @@ def make_stage(
         ballots=BallotBox(store, clock, settings.timing),
         claims=claims,
         reconciliation=reconciliation,
-        executor=Executor(store, clock, claims, reconciliation, lambda _connection: provider),
+        executor=Executor(store, claims, reconciliation, lambda _connection: provider),
         cards=CardIndex(store, operations, None),
         operation=operation,
         presence=presence,
     )
-

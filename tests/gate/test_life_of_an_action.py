@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from gate.stage import PASSPHRASE, POLICY, PretendProvider, Stage, make_stage
 
+from gate.stage import PASSPHRASE, POLICY, PretendProvider, Stage, make_stage
 from seikyu.errors import ConfigurationError, NotAllowed, NotFound, Text, VoteRefused
 from seikyu.gate import audit, operators
 from seikyu.gate.actions import State
@@ -169,7 +169,8 @@ async def test_a_vote_copied_to_another_action_is_refused_at_execution(stage: St
     other = stage.propose("A-2", 200_000, counterparty_name="別の会社", counterparty_id="C-9")
     with sqlite3.connect(stage.settings.database) as raw:
         raw.execute(
-            "INSERT INTO vote SELECT ?, revision, operator, decision, statement, seal, via, voted_at FROM vote", [other.id]
+            "INSERT INTO vote SELECT ?, revision, operator, decision, statement, seal, via, voted_at FROM vote",
+            [other.id],
         )
         raw.execute("UPDATE action SET state = 'approved' WHERE id = ?", [other.id])
     raw.close()
@@ -217,7 +218,9 @@ async def test_an_operation_nobody_can_look_up_goes_to_a_person(tmp_path: object
     alone.clock.advance(seconds=3)
 
     [review] = await alone.executor.sweep()
-    resolved = alone.ballots.resolve(Ballot(action.id, action.digest, "resolve", "seen in the list"), key, reference="doc-7")
+    resolved = alone.ballots.resolve(
+        Ballot(action.id, action.digest, "resolve", "seen in the list"), key, reference="doc-7"
+    )
 
     assert (review.state, resolved.state, resolved.reference) == (State.MANUAL_REVIEW, State.SUCCEEDED, "doc-7")
     assert alone.provider.sends == 1

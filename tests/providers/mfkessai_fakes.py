@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel
 
-from seikyu.providers.http import HttpAnswer, HttpEdge, Method, Written
 from seikyu.providers.bodies import Body
+from seikyu.providers.http import HttpAnswer, HttpEdge, Method, Written
 from seikyu.spec import (
     ActionView,
     Call,

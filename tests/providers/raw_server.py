@@ -1,7 +1,7 @@
 """A server made of bytes: says exactly what a test tells it to, and remembers what it heard."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(*scripts: Script) -> AsyncIterator[RawServer]:
+async def raw_server(*scripts: Script) -> AsyncGenerator[RawServer]:
     """Plays the n-th script on the n-th connection, and the last one on all that follow."""
     state, peers = RawServer(), list[Peer]()
 
@@ -111,6 +111,12 @@ async def no_tls(peer: Peer) -> None:
     """Answers a handshake in plain text."""
     await peer.reader.read(1)
     await peer.say(http("400 Bad Request"))
+
+
+async def stalling(peer: Peer) -> None:
+    """Hears the head of the request and then no more, without closing."""
+    await peer.head()
+    await peer.writer.wait_closed()
 
 
 async def silent(peer: Peer) -> None:

@@ -23,6 +23,7 @@ from providers.raw_server import (
     raw_server,
     resetting,
     silent,
+    stalling,
 )
 from seikyu.errors import (
     ConfigurationError,
@@ -83,9 +84,7 @@ async def write(server: RawServer, edge: HttpEdge | None = None, *, body: Body |
     "answer,expected",
     [
         pytest.param(OK, HttpAnswer(200, {"id": "D-1"}, "application/json"), id="json"),
-        pytest.param(
-            http("422 Unprocessable", b'[{"code":"x"}]'), HttpAnswer(422, [{"code": "x"}], ""), id="refusal"
-        ),
+        pytest.param(http("422 Unprocessable", b'[{"code":"x"}]'), HttpAnswer(422, [{"code": "x"}], ""), id="refusal"),
         pytest.param(http("403 No", b"<html>"), HttpAnswer(403, NOT_JSON, ""), id="firewall-page"),
         pytest.param(http("429 Wait", b"{}"), HttpAnswer(429, {}, ""), id="busy"),
     ],
@@ -98,9 +97,7 @@ async def test_an_answer_that_may_be_judged_is_handed_on(answer: bytes, expected
 @pytest.mark.parametrize(
     "answer,status",
     [
-        pytest.param(
-            http("302 Found", b"", "Location: http://127.0.0.1:1/elsewhere"), 302, id="redirect-302"
-        ),
+        pytest.param(http("302 Found", b"", "Location: http://127.0.0.1:1/elsewhere"), 302, id="redirect-302"),
         pytest.param(http("307 Again", b"", "Location: http://["), 307, id="redirect-to-nonsense"),
         pytest.param(http("308 Moved", b"{}", "Location: /other"), 308, id="redirect-308"),
         pytest.param(http("408 Request Timeout", b"{}"), 408, id="request-timeout"),
@@ -115,9 +112,7 @@ async def test_an_answer_that_may_be_judged_is_handed_on(answer: bytes, expected
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 200, id="broken-chunks"),
         pytest.param(b"", None, id="closed-without-a-word"),
         pytest.param(b"SSH-2.0-OpenSSH_9\r\n\r\n", None, id="not-http"),
-        pytest.param(
-            b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", None, id="upgrade"
-        ),
+        pytest.param(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", None, id="upgrade"),
         pytest.param(http("200 OK", b"\x1f\x8b", "Content-Encoding: gzip"), 200, id="compressed"),
     ],
 )
@@ -226,9 +221,7 @@ async def test_the_fence_is_asked_once_when_connected_and_before_the_first_byte(
             await server.accepted.wait()
             heard_at_the_fence.append(bytes(server.heard[0]))
 
-        outcome = await HttpEdge().write(
-            "POST", server.url, headers={}, body=json_body({"a": 1}), fence=fence
-        )
+        outcome = await HttpEdge().write("POST", server.url, headers={}, body=json_body({"a": 1}), fence=fence)
 
     assert isinstance(outcome, HttpAnswer)
     assert heard_at_the_fence == [b""]
@@ -248,9 +241,7 @@ async def test_a_closed_fence_lets_nothing_leave() -> None:
 
 async def test_a_fence_that_never_opens_is_not_sent() -> None:
     async with raw_server(silent) as server, asyncio.timeout(LATE):
-        outcome = await HttpEdge(write_deadline_s=1).write(
-            "POST", server.url, headers={}, body=None, fence=forever
-        )
+        outcome = await HttpEdge(write_deadline_s=1).write("POST", server.url, headers={}, body=None, fence=forever)
 
     assert isinstance(outcome, NotSent)
 
@@ -362,6 +353,11 @@ async def test_a_document_that_changes_while_it_is_sent_never_completes_the_requ
     sent = bytes(server.heard[0]).partition(b"\r\n\r\n")[2]
     assert isinstance(outcome, Lost)
     assert 0 < len(sent) < body.length
+
+
+async def test_an_upload_that_stalls_ends_at_the_deadline_as_unknown() -> None:
+    async with raw_server(stalling) as server, asyncio.timeout(LATE):
+        assert isinstance(await write(server, body=document(bytes(20 * 1024 * 1024))), Lost)
 
 
 @pytest.mark.parametrize("field", ["e_storage.a", "nowhere.file_content", "z.file_content"])
@@ -492,9 +488,7 @@ async def test_a_refusal_of_a_read_is_for_the_client_to_judge(status: str) -> No
 )
 async def test_a_retry_after_is_obeyed(header: str, wait_s: int) -> None:
     waits: list[float] = []
-    async with raw_server(
-        answering(http("429 Wait", b"", f"Retry-After: {header}")), answering(OK)
-    ) as server:
+    async with raw_server(answering(http("429 Wait", b"", f"Retry-After: {header}")), answering(OK)) as server:
         await read(server, waits=waits)
 
     assert waits == [wait_s]
@@ -503,9 +497,7 @@ async def test_a_retry_after_is_obeyed(header: str, wait_s: int) -> None:
 @pytest.mark.parametrize("header", ["-5", "1e9", "1000000000", "soon", "", "Sat, 21 Nov 2020 03:00:05 GMT"])
 async def test_an_absurd_retry_after_is_ignored(header: str) -> None:
     waits: list[float] = []
-    async with raw_server(
-        answering(http("503 Wait", b"", f"Retry-After: {header}")), answering(OK)
-    ) as server:
+    async with raw_server(answering(http("503 Wait", b"", f"Retry-After: {header}")), answering(OK)) as server:
         await read(server, waits=waits)
 
     [wait_s] = waits

@@ -72,9 +72,7 @@ class FakePipeline:
         default_factory=list[tuple[Principal, str, Mapping[str, object] | None]]
     )
 
-    async def call(
-        self, principal: Principal, name: str, arguments: Mapping[str, object] | None
-    ) -> ToolAnswer:
+    async def call(self, principal: Principal, name: str, arguments: Mapping[str, object] | None) -> ToolAnswer:
         self.calls.append((principal, name, arguments))
         match name:
             case "lookup_customer":

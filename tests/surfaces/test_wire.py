@@ -236,9 +236,7 @@ def test_a_command_without_a_docstring_is_refused() -> None:
     class Mute(Command):
         name: str
 
-    row: Tool = ToolSpec(
-        name="mute", title="題", effect=Effect.READ, command=Mute, result=Found, toolset="test"
-    )
+    row: Tool = ToolSpec(name="mute", title="題", effect=Effect.READ, command=Mute, result=Found, toolset="test")
 
     with pytest.raises(TypeError, match="mute: the command Mute has no docstring"):
         mcp_tool(row)

@@ -91,9 +91,7 @@ async def _get_action(command: GetAction, call: Call) -> Answer:
 async def _list_actions(command: ListActions, call: Call) -> Answer:
     views, total, cursor = await call.desk.list(status=command.status, limit=command.limit, cursor=command.cursor)
     rows = [_row(view) for view in views]
-    page = ActionPage(
-        actions=rows, returned=len(rows), total=total, truncated=cursor is not None, next_cursor=cursor
-    )
+    page = ActionPage(actions=rows, returned=len(rows), total=total, truncated=cursor is not None, next_cursor=cursor)
     return Answer(page, Text(f"{total}件中{len(rows)}件です。", f"{len(rows)} of {total} actions."))
 
 

@@ -7,7 +7,7 @@ from seikyu.spec import Answer, Call, Command, ConnectionView, Effect, Result, T
 
 
 class ListConnections(Command):
-    """List the accounts this server can use. Pass a `connection` name to the other tools when a provider has several."""
+    """List the accounts this server can use, for the `connection` argument of the other tools."""
 
 
 class ConnectionRow(Result):

@@ -32,9 +32,7 @@ async def plan_upload_e_storage_document(command: UploadEStorageDocument, call: 
     document = await to_thread.run_sync(call.inbox.take, command.path)
     return Plan(
         request=e_storage_request(command, connection, document),
-        particulars=Particulars(
-            counterparty_name=command.partner_name, transaction_date=command.transaction_date
-        ),
+        particulars=Particulars(counterparty_name=command.partner_name, transaction_date=command.transaction_date),
         notes=_NOTES,
     )
 

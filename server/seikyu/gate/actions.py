@@ -37,9 +37,7 @@ class State(StrEnum):
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.AWAITING: frozenset(
-        {State.APPROVED, State.REJECTED, State.RETURNED, State.WITHDRAWN, State.EXPIRED}
-    ),
+    State.AWAITING: frozenset({State.APPROVED, State.REJECTED, State.RETURNED, State.WITHDRAWN, State.EXPIRED}),
     State.APPROVED: frozenset(
         {State.EXECUTING, State.WITHDRAWN, State.REVOKED, State.EXPIRED, State.AWAITING, State.DENIED}
     ),
@@ -146,7 +144,10 @@ def find(tx: Tx, action_id: str) -> Action:
     """Raises `NotFound`."""
     row = tx.one("action", id=action_id)
     if row is None:
-        raise NotFound(Text("その番号の申請はありません。", "There is no action of that id."), Text("list_actions で確かめてください。", "Call list_actions."))
+        raise NotFound(
+            Text("その番号の申請はありません。", "There is no action of that id."),
+            Text("list_actions で確かめてください。", "Call list_actions."),
+        )
     return Action.model_validate(row)
 
 
@@ -208,5 +209,10 @@ def text_json(text: Text) -> str:
 def verdict_json(verdict: Verdict) -> str:
     """A verdict for a column."""
     trace = [{"rule": r.rule, "verdict": r.verdict, "is_hit": r.is_hit, "why": r.why} for r in verdict.trace]
-    stored = {"kind": verdict.kind, "approvers": verdict.approvers, "policy_sha256": verdict.policy_sha256, "trace": trace}
+    stored = {
+        "kind": verdict.kind,
+        "approvers": verdict.approvers,
+        "policy_sha256": verdict.policy_sha256,
+        "trace": trace,
+    }
     return json.dumps(stored, ensure_ascii=False)

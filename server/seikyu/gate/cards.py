@@ -32,12 +32,16 @@ STATE_TEXT: Final[Mapping[State, Text]] = {
 }
 
 NEXT: Final[Mapping[State, Text]] = {
-    State.DENIED: Text("依頼者に理由を伝えてください。", "Tell the user why; change the request if the policy allows it."),
+    State.DENIED: Text(
+        "依頼者に理由を伝えてください。", "Tell the user why; change the request if the policy allows it."
+    ),
     State.AWAITING: Text(
         "同じ呼び出しを繰り返さないでください。後で get_action で確かめてください。",
         "Do not repeat the call; call get_action later.",
     ),
-    State.APPROVED: Text("まもなく実行されます。get_action で確かめてください。", "It will be sent soon; call get_action."),
+    State.APPROVED: Text(
+        "まもなく実行されます。get_action で確かめてください。", "It will be sent soon; call get_action."
+    ),
     State.REJECTED: Text("依頼者に理由を伝えてください。", "Tell the user; do not propose the same again."),
     State.RETURNED: Text("内容を直して新しく申請してください。", "Correct it and propose it anew; withdraw this one."),
     State.EXECUTING: Text("少し待って get_action で確かめてください。", "Wait a moment, then call get_action."),
@@ -49,7 +53,9 @@ NEXT: Final[Mapping[State, Text]] = {
         "登録された可能性があります。人が確認するまで繰り返さないでください。",
         "It may have been written. Do not repeat it; a person has to check at the provider.",
     ),
-    State.FAILED: Text("理由を確かめ、直して新しく申請できます。", "Read the reason; a corrected request is a new action."),
+    State.FAILED: Text(
+        "理由を確かめ、直して新しく申請できます。", "Read the reason; a corrected request is a new action."
+    ),
 }
 
 
@@ -136,7 +142,12 @@ class CardIndex:
         """The row of the operation table. Raises `NotFound` after a downgrade."""
         operation = self._operations.get(action.operation)
         if operation is None:
-            raise NotFound(Text(f"操作 {action.operation} はこの版にありません。", f"This version has no operation {action.operation}."))
+            raise NotFound(
+                Text(
+                    f"操作 {action.operation} はこの版にありません。",
+                    f"This version has no operation {action.operation}.",
+                )
+            )
         return operation
 
     def view(self, action: Action, *, have: int, lang: Literal["ja", "en"]) -> ActionView:
@@ -170,7 +181,7 @@ class CardIndex:
         stands = STATE_TEXT[action.state]
         amount = action.particulars.amount
         money = "" if amount is None else f" {yen_text(amount)}"
-        return Text(f"{title.ja}{money}: {stands.ja}", f"{title.en}{money}: {stands.en}")
+        return Text(f"{title.ja}{money}: {stands.ja}。", f"{title.en}{money}: {stands.en}.")
 
     def _link(self, action: Action) -> str | None:
         if self._approvals_url is None or action.state is not State.AWAITING:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, text_json, verdict_json
 from seikyu.gate.facts import gather
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.votes import approvals, check_digest
@@ -49,6 +49,7 @@ class Claims:
         store: Store,
         clock: Clock,
         settings: Settings,
+        *,
         book: PolicyBook,
         operations: Operations,
         presence: Presence,
@@ -143,13 +144,21 @@ class Claims:
         connection = self._settings.connection(content["connection"])
         operation = self._operations.get(action.operation)
         bound = (content["provider"], content["environment"], content["company"])
-        if connection is None or operation is None or bound != (
-            connection.provider,
-            connection.environment,
-            connection.company,
+        if (
+            connection is None
+            or operation is None
+            or bound
+            != (
+                connection.provider,
+                connection.environment,
+                connection.company,
+            )
         ):
             raise NotAllowed(
-                Text(f"接続 {content['connection']} は承認時と違います。", f"Connection {content['connection']} is not what was approved."),
+                Text(
+                    f"接続 {content['connection']} は承認時と違います。",
+                    f"Connection {content['connection']} is not what was approved.",
+                ),
                 Text("connections.toml を確かめてください。", "Check connections.toml."),
             )
         return connection, operation
@@ -190,6 +199,20 @@ class Claims:
                 return action
             return self.record(tx, action, sent)
 
+    def expire(self) -> list[Action]:
+        """Close every request whose time to be decided ran out. Expiry never approves."""
+        now = self._clock.now()
+        with self._store.read() as tx:
+            waiting = actions(tx.all("actions_in", state=State.AWAITING.value, limit=1000))
+        return [self._expire_one(action) for action in waiting if action.is_over(now)]
+
+    def _expire_one(self, seen: Action) -> Action:
+        with self._store.write() as tx:
+            action, now = find(tx, seen.id), self._clock.now()
+            if action.state is State.AWAITING and action.is_over(now):
+                return move(tx, now, action, State.EXPIRED, "expired")
+            return action
+
     def record(self, tx: Tx, action: Action, sent: Sent) -> Action:
         """Turn an outcome into the next state, in the caller's transaction."""
         now = self._clock.now()
@@ -204,11 +227,26 @@ class Claims:
                 return done
             case Different(reason=reason, reference=reference):
                 return move(
-                    tx, now, action, State.MANUAL_REVIEW, "differs", reference=reference, outcome=text_json(reason), **free
+                    tx,
+                    now,
+                    action,
+                    State.MANUAL_REVIEW,
+                    "differs",
+                    reference=reference,
+                    outcome=text_json(reason),
+                    **free,
                 )
             case Refused(reason=reason, status=status, codes=codes):
                 return move(
-                    tx, now, action, State.FAILED, "refused", outcome=text_json(reason), status=status, codes=list(codes), **free
+                    tx,
+                    now,
+                    action,
+                    State.FAILED,
+                    "refused",
+                    outcome=text_json(reason),
+                    status=status,
+                    codes=list(codes),
+                    **free,
                 )
             case NotSent(reason=reason):
                 return self._unsent(tx, action, reason, free)
@@ -222,7 +260,9 @@ class Claims:
     def _unsent(self, tx: Tx, action: Action, reason: Text, free: dict[str, Any]) -> Action:
         now, tries = self._clock.now(), action.unsent_tries + 1
         if tries >= MAX_UNSENT_TRIES:
-            return move(tx, now, action, State.FAILED, "never_sent", outcome=text_json(reason), unsent_tries=tries, **free)
+            return move(
+                tx, now, action, State.FAILED, "never_sent", outcome=text_json(reason), unsent_tries=tries, **free
+            )
         free["not_before"] = timestamp(now + timedelta(seconds=RETRY_UNSENT_S * tries))
         return move(tx, now, action, State.APPROVED, "not_sent", outcome=text_json(reason), unsent_tries=tries, **free)
 

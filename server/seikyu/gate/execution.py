@@ -9,10 +9,9 @@ from typing import Final, Protocol, TypeAlias
 import anyio
 
 from seikyu.errors import ConfigurationError, LoginRequired, SeikyuError, Text
-from seikyu.gate.actions import Action, State, actions, find, move
+from seikyu.gate.actions import Action, State, actions, find
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.reconciliation import Reconciliation
-from seikyu.models import Clock
 from seikyu.spec import Absent, Connection, Done, Lost, NotSent, Reader, Refused, Sender, Sent
 from seikyu.store.database import Store
 
@@ -36,14 +35,12 @@ class Executor:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
         claims: Claims,
         reconciliation: Reconciliation,
         client_of: ClientOf,
         on_step: OnStep = _NO_STEPS,
     ) -> None:
         self._store = store
-        self._clock = clock
         self._claims = claims
         self._reconciliation = reconciliation
         self._client_of = client_of
@@ -108,7 +105,7 @@ class Executor:
         moved = await self._store.run(self._reconciliation.abandon)
         for action in await self._store.run(self._reconciliation.due):
             moved.append(await self._reconciliation.resolve(action, self._client_of))
-        moved.extend(await self._store.run(self._expire))
+        moved.extend(await self._store.run(self._claims.expire))
         for action in await self._store.run(self._approved):
             moved.extend(await self._try(action))
         return moved
@@ -124,20 +121,6 @@ class Executor:
     def _approved(self) -> list[Action]:
         with self._store.read() as tx:
             return actions(tx.all("actions_in", state=State.APPROVED.value, limit=100))
-
-    def _expire(self) -> list[Action]:
-        now = self._clock.now()
-        with self._store.read() as tx:
-            open_ones = actions(tx.all("actions_in", state=State.AWAITING.value, limit=1000))
-        over = [action for action in open_ones if action.is_over(now)]
-        return [self._expire_one(action) for action in over]
-
-    def _expire_one(self, seen: Action) -> Action:
-        with self._store.write() as tx:
-            action, now = find(tx, seen.id), self._clock.now()
-            if action.state is State.AWAITING and action.is_over(now):
-                return move(tx, now, action, State.EXPIRED, "expired")
-            return action
 
     async def work(self, *, poll_s: int) -> None:
         """Sweep for ever, every `poll_s` seconds. A round that fails is logged and tried again."""

@@ -12,7 +12,9 @@ from seikyu.gate.policy import Facts
 from seikyu.spec import Connection, Particulars, WriteOperation
 from seikyu.store.database import Tx
 
-_COMPANY_FORMS: Final = re.compile(r"株式会社|有限会社|合同会社|合資会社|合名会社|\(株\)|\(有\)|\(同\)|[\s・.,，．、。]")
+_COMPANY_FORMS: Final = re.compile(
+    r"株式会社|有限会社|合同会社|合資会社|合名会社|\(株\)|\(有\)|\(同\)|[\s・.,，．、。]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def gather(
     duplicate_days: int,
 ) -> Situation:
     """Read the situation of one action, itself not counted among its twins."""
-    twins = _twins(tx, action_id, connection, operation.kind, particulars, duplicate_days)
+    twins = _twins(tx, action_id, connection, operation.kind, particulars=particulars, days=duplicate_days)
     files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
     total = tx.one("daily_total", requester=requester, jst_day=today.isoformat(), except_id=action_id)
     amount = particulars.amount if operation.kind == "bill" else 0
@@ -65,7 +67,7 @@ def gather(
 
 
 def _twins(
-    tx: Tx, action_id: str, connection: Connection, kind: str, particulars: Particulars, days: int
+    tx: Tx, action_id: str, connection: Connection, kind: str, *, particulars: Particulars, days: int
 ) -> tuple[str, ...]:
     if kind == "cancel" or particulars.amount is None or particulars.transaction_date is None:
         return ()

@@ -58,7 +58,7 @@ class Key:
 
 
 def _derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
-    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id  # noqa: PLC0415 - start-up
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     hasher = Argon2id(
         salt=salt,
@@ -71,7 +71,7 @@ def _derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
 
 
 def _wrap(private: Ed25519PrivateKey, passphrase: str, name: str) -> str:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - start-up
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     salt, nonce = os.urandom(16), os.urandom(12)
     key = _derive(passphrase, salt, ARGON2)
@@ -81,9 +81,9 @@ def _wrap(private: Ed25519PrivateKey, passphrase: str, name: str) -> str:
 
 def _unwrap(wrapped: str, passphrase: str, name: str) -> Ed25519PrivateKey | None:
     """None when the passphrase is wrong (or the record was changed: nobody can tell the two apart)."""
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - start-up
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     record: dict[str, Any] = json.loads(wrapped)
     key = _derive(passphrase, bytes.fromhex(record["salt"]), record["cost"])
@@ -96,8 +96,8 @@ def _unwrap(wrapped: str, passphrase: str, name: str) -> Ed25519PrivateKey | Non
 
 def is_signed(public_key: str, message: bytes, signature: str) -> bool:
     """Whether `signature` (hex) is the key's over `message`."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - start-up
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(signature), message)
@@ -162,11 +162,14 @@ def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: K
     Raises:
         VoteRefused: weak passphrase, name taken, or nobody vouches.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - start-up
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if len(passphrase) < MIN_PASSPHRASE:
         raise VoteRefused(
-            Text(f"合言葉は{MIN_PASSPHRASE}文字以上にしてください。", f"A passphrase has at least {MIN_PASSPHRASE} characters.")
+            Text(
+                f"合言葉は{MIN_PASSPHRASE}文字以上にしてください。",
+                f"A passphrase has at least {MIN_PASSPHRASE} characters.",
+            )
         )
     private = Ed25519PrivateKey.generate()
     public_key = private.public_key().public_bytes_raw().hex()
@@ -189,13 +192,22 @@ def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: K
 
 def _voucher(tx: Tx, name: str, endorser: Key | None) -> Key | None:
     if tx.one("operator", name=name) is not None:
-        raise VoteRefused(Text(f"{name} は既に登録されています。", f"{name} is enrolled already."), Text("別の名前を使ってください。", "Choose another name."))
+        raise VoteRefused(
+            Text(f"{name} は既に登録されています。", f"{name} is enrolled already."),
+            Text("別の名前を使ってください。", "Choose another name."),
+        )
     if not list_operators(tx):
         return None
     if endorser is None or endorser.name not in trusted(tx):
         raise VoteRefused(
-            Text("二人目からは、登録済みの操作者の保証が必要です。", "From the second operator on, an enrolled operator has to vouch."),
-            Text("seikyu operator add NAME --by OPERATOR を使ってください。", "Use `seikyu operator add NAME --by OPERATOR`."),
+            Text(
+                "二人目からは、登録済みの操作者の保証が必要です。",
+                "From the second operator on, an enrolled operator has to vouch.",
+            ),
+            Text(
+                "seikyu operator add NAME --by OPERATOR を使ってください。",
+                "Use `seikyu operator add NAME --by OPERATOR`.",
+            ),
         )
     return endorser
 
@@ -236,7 +248,10 @@ def unlock(store: Store, clock: Clock, name: str, passphrase: str) -> Key:
     if wait is not None and wait > timedelta():
         seconds = int(wait.total_seconds()) + 1
         raise VoteRefused(
-            Text(f"合言葉の誤りが続いたため、あと{seconds}秒待ってください。", f"Too many wrong passphrases: wait {seconds} s."),
+            Text(
+                f"合言葉の誤りが続いたため、あと{seconds}秒待ってください。",
+                f"Too many wrong passphrases: wait {seconds} s.",
+            ),
         )
     private = _unwrap(row["wrapped_key"], passphrase, name)
     if private is None:

@@ -155,7 +155,9 @@ def _traces(rules: Sequence[Rule], verdict: Literal["allow", "ask", "deny"], fac
 def decide(file: PolicyFile, facts: Facts, sha256: str) -> Verdict:
     """The decision for `facts`, with the trace of every rule."""
     trace = [
-        RuleTrace("known-operation", "deny", facts.operation not in file.operations, "方針にない操作 / not in the policy"),
+        RuleTrace(
+            "known-operation", "deny", facts.operation not in file.operations, "方針にない操作 / not in the policy"
+        ),
         *_traces(file.deny, "deny", facts),
         *_traces(file.ask, "ask", facts),
         *_traces(file.allow, "allow", facts),
@@ -233,7 +235,10 @@ def _line_of(source: str, place: Sequence[str], rule: str | None) -> int | None:
 def _faulty(name: str, faults: Sequence[str]) -> ConfigurationError:
     listed = "; ".join(faults)
     return ConfigurationError(
-        Text(f"方針 {name} に誤りがあるため、書き込みはできません: {listed}", f"Policy {name} has faults, so nothing can be written: {listed}."),
+        Text(
+            f"方針 {name} に誤りがあるため、書き込みはできません: {listed}",
+            f"Policy {name} has faults, so nothing can be written: {listed}.",
+        ),
         Text("直してから seikyu policy check を実行してください。", "Mend it, then run `seikyu policy check`."),
     )
 
@@ -255,7 +260,10 @@ class PolicyBook:
             source = self._path.read_bytes()
         except OSError:
             raise ConfigurationError(
-                Text(f"方針ファイル {self._path} がないため、読み取り専用です。", f"There is no policy file {self._path}, so nothing can be written."),
+                Text(
+                    f"方針ファイル {self._path} がないため、読み取り専用です。",
+                    f"There is no policy file {self._path}, so nothing can be written.",
+                ),
                 Text("config/policy.toml を置いてください。", "Put a policy.toml there."),
             ) from None
         if self._seen is None or self._seen[0] != source:

@@ -98,7 +98,10 @@ class Desk:
                 return action
             if action.state not in {State.AWAITING, State.APPROVED}:
                 raise NotAllowed(
-                    Text(f"{action_id} は {action.state} のため取り下げできません。", f"{action_id} is {action.state} and cannot be withdrawn."),
+                    Text(
+                        f"{action_id} は {action.state} のため取り下げできません。",
+                        f"{action_id} is {action.state} and cannot be withdrawn.",
+                    ),
                     Text("get_action で結果を確かめてください。", "Call get_action for its outcome."),
                     written=Text("", ""),
                 )
@@ -133,8 +136,14 @@ class Desk:
         count = tx.one("count_awaiting_of", requester=requester)
         if count is not None and count["total"] >= MAX_AWAITING:
             raise NotAllowed(
-                Text(f"承認待ちが{MAX_AWAITING}件あるため、これ以上申請できません。", f"{MAX_AWAITING} requests are waiting for approval already."),
-                Text("承認を待つか、不要な申請を取り下げてください。", "Wait for the operators, or withdraw what is not needed."),
+                Text(
+                    f"承認待ちが{MAX_AWAITING}件あるため、これ以上申請できません。",
+                    f"{MAX_AWAITING} requests are waiting for approval already.",
+                ),
+                Text(
+                    "承認を待つか、不要な申請を取り下げてください。",
+                    "Wait for the operators, or withdraw what is not needed.",
+                ),
             )
 
     def _situation(self, tx: Tx, policy: Policy, proposal: Proposal) -> Situation:
@@ -153,9 +162,7 @@ class Desk:
     def _verdict(self, policy: Policy, situation: Situation) -> Verdict:
         return policy.decide(situation.facts)
 
-    def _insert(
-        self, tx: Tx, proposal: Proposal, policy: Policy, situation: Situation, verdict: Verdict
-    ) -> Action:
+    def _insert(self, tx: Tx, proposal: Proposal, policy: Policy, situation: Situation, verdict: Verdict) -> Action:
         now = self._clock.now()
         content = canonical_action(proposal.connection, proposal.plan)
         state = {"deny": State.DENIED, "allow": State.APPROVED, "ask": State.AWAITING}[verdict.kind]
@@ -181,7 +188,9 @@ class Desk:
                 amount=particulars.amount,
                 counterparty_id=particulars.counterparty_id,
                 counterparty_key=counterparty_key(particulars.counterparty_name),
-                transaction_date=None if particulars.transaction_date is None else particulars.transaction_date.isoformat(),
+                transaction_date=None
+                if particulars.transaction_date is None
+                else particulars.transaction_date.isoformat(),
                 file_sha256=file_sha256(proposal.plan),
                 notes=_notes_json(proposal, situation),
                 verdict=verdict_json(verdict),
@@ -192,7 +201,9 @@ class Desk:
                 outcome=None,
             )
         except sqlite3.IntegrityError as error:
-            raise NotAllowed(Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")) from error
+            raise NotAllowed(
+                Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
+            ) from error
         audit.append(
             tx,
             now,
@@ -225,7 +236,10 @@ def own(action: Action, principal: Principal) -> Action:
         NotFound: the same answer as for an id that does not exist.
     """
     if action.requester != principal.requester:
-        raise NotFound(Text("その番号の申請はありません。", "There is no action of that id."), Text("list_actions で確かめてください。", "Call list_actions."))
+        raise NotFound(
+            Text("その番号の申請はありません。", "There is no action of that id."),
+            Text("list_actions で確かめてください。", "Call list_actions."),
+        )
     return action
 
 
@@ -241,7 +255,9 @@ def _refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
     if row is not None:
         key = proposal.plan.natural_key
         raise NotAllowed(
-            Text(f"{key} は別の申請 {row['id']} で使われています。", f"{key} is in use by another action, {row['id']}."),
+            Text(
+                f"{key} は別の申請 {row['id']} で使われています。", f"{key} is in use by another action, {row['id']}."
+            ),
             Text("その申請を確かめるか、別の番号を使ってください。", "Look at that action, or choose another number."),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from seikyu.errors import ProviderError, SeikyuError, Text
@@ -13,7 +14,7 @@ from seikyu.gate.actions import Action, State, actions, find, move, text_json
 from seikyu.gate.claims import Claims
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
-from seikyu.spec import Absent, Connection, Different, Done, Finding, OutcomeClass, Reader, WriteOperation
+from seikyu.spec import Connection, Different, Done, Finding, OutcomeClass, Reader, WriteOperation
 from seikyu.store.database import Store
 from seikyu.store.presence import Presence
 
@@ -88,7 +89,7 @@ class Reconciliation:
         try:
             connection, operation = self._claims.bound(action)
         except SeikyuError as error:
-            return await self._store.run(lambda: self._to_person(action, error.what))
+            return await self._store.run(partial(self._to_person, action, error.what))
         if operation.look_up is None:
             return await self._store.run(lambda: self._to_person(action, _BY_HAND))
         try:
@@ -139,4 +140,3 @@ class Reconciliation:
             if action.state is not State.UNKNOWN or action.epoch != seen.epoch:
                 return action
             return move(tx, now, action, State.MANUAL_REVIEW, "needs_person", outcome=text_json(reason))
-

@@ -73,7 +73,15 @@ class BallotBox:
             _seal(tx, action, ballot, key, now)
             to = State.FAILED if reference is None else State.SUCCEEDED
             return move(
-                tx, now, action, to, "resolved", by=key.name, evidence=ballot.reason, reference=reference, via=ballot.via
+                tx,
+                now,
+                action,
+                to,
+                "resolved",
+                by=key.name,
+                evidence=ballot.reason,
+                reference=reference,
+                via=ballot.via,
             )
 
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
@@ -98,7 +106,10 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text("もう決められません。", "There is nothing left to decide."),
         )
     if action.is_over(now):
-        raise _refuse(Text(f"{action.id} は期限切れです。", f"{action.id} has expired."), Text("申請し直してもらってください。", "Ask for it to be proposed again."))
+        raise _refuse(
+            Text(f"{action.id} は期限切れです。", f"{action.id} has expired."),
+            Text("申請し直してもらってください。", "Ask for it to be proposed again."),
+        )
     if ballot.digest != action.digest:
         raise _refuse(
             Text("表示された内容と現在の内容が違います。", "What you saw is not what the action says now."),
@@ -112,7 +123,10 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text("別の操作者に頼んでください。", "Ask another operator."),
         )
     if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
-        raise _refuse(Text("既に承認済みです。", "You have approved this already."), Text("他の操作者を待ってください。", "Wait for the others."))
+        raise _refuse(
+            Text("既に承認済みです。", "You have approved this already."),
+            Text("他の操作者を待ってください。", "Wait for the others."),
+        )
 
 
 def _refuse(what: Text, next_step: Text) -> VoteRefused:
@@ -147,7 +161,9 @@ def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> No
         via=ballot.via,
         voted_at=timestamp(now),
     )
-    audit.append(tx, now, "sealed", action.id, operator=key.name, decision=ballot.decision, statement_sha256=sha256(statement))
+    audit.append(
+        tx, now, "sealed", action.id, operator=key.name, decision=ballot.decision, statement_sha256=sha256(statement)
+    )
 
 
 def _votes(tx: Tx, action: Action) -> list[Row]:
@@ -177,7 +193,10 @@ def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
     holds = all(said.get(name) == value for name, value in about.items())
     if not holds or not is_signed(operator.public_key, canonical(said), vote["seal"]):
         raise StoreDamaged(
-            Text(f"{action.id} の承認の署名が正しくありません。", f"The seal of {operator.name} on {action.id} does not hold."),
+            Text(
+                f"{action.id} の承認の署名が正しくありません。",
+                f"The seal of {operator.name} on {action.id} does not hold.",
+            ),
             Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
         )
 

@@ -36,9 +36,7 @@ def build_url(
         raise _bad_parameter(strangers[0], parameters.get(strangers[0], ""))
     filled = path
     for name in names:
-        filled = filled.replace(
-            f"{{{name}}}", _safe(name, parameters[name], has_slash=name in may_have_slash)
-        )
+        filled = filled.replace(f"{{{name}}}", _safe(name, parameters[name], has_slash=name in may_have_slash))
     return root + filled
 
 

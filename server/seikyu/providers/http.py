@@ -109,9 +109,7 @@ class HttpEdge:
             _, pool = self._pools.popitem()
             await pool.aclose()
 
-    async def read(
-        self, url: str, *, headers: Mapping[str, str], query: Sequence[tuple[str, str]] = ()
-    ) -> HttpAnswer:
+    async def read(self, url: str, *, headers: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> HttpAnswer:
         """Read with GET: a 2xx in JSON (or 204), or a 4xx for the client to judge.
 
         Up to 3 tries, all inside the deadline, for a broken connection, 408, 429 and 5xx. A `Retry-After` is
@@ -193,9 +191,7 @@ class HttpEdge:
         deadline_s: int,
     ) -> Written:
         exchange = Exchange(fence)
-        why = _sentence(
-            url, Text(f"{deadline_s}秒以内に応答がありません", f"no answer within {deadline_s} s")
-        )
+        why = _sentence(url, Text(f"{deadline_s}秒以内に応答がありません", f"no answer within {deadline_s} s"))
         with anyio.move_on_after(deadline_s):
             try:
                 if body:
@@ -227,15 +223,11 @@ class HttpEdge:
 
     def _transport(self, url: str, limits: httpx2.Limits) -> httpx2.AsyncHTTPTransport:
         proxy = _environment_proxy(url) if self._trust_env else None
-        return httpx2.AsyncHTTPTransport(
-            verify=self._tls, trust_env=self._trust_env, limits=limits, proxy=proxy
-        )
+        return httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=self._trust_env, limits=limits, proxy=proxy)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return httpx2.create_ssl_context(
-            trust_env=self._trust_env
-        )  # loading the authorities takes some 20 ms
+        return httpx2.create_ssl_context(trust_env=self._trust_env)  # loading the authorities takes some 20 ms
 
 
 def _request(method: Method, url: str, headers: Mapping[str, str], body: Body | None) -> httpx2.Request:

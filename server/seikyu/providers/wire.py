@@ -38,9 +38,7 @@ class Exchange:
     """Of the answer, once its headers are here."""
     retry_after: str | None = None
 
-    async def run(
-        self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, *, body_cap: int
-    ) -> HttpAnswer:
+    async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, *, body_cap: int) -> HttpAnswer:
         """Send `request`, and read the whole answer.
 
         Raises:
@@ -73,9 +71,7 @@ def _is_for_a_proxy(info: Mapping[str, Any]) -> bool:
 
 
 def _was_never_written(info: Mapping[str, Any]) -> bool:
-    return isinstance(
-        info["exception"], httpcore2.LocalProtocolError
-    )  # an illegal header: h11 refused to write it
+    return isinstance(info["exception"], httpcore2.LocalProtocolError)  # an illegal header: h11 refused to write it
 
 
 async def _whole_body(response: httpx2.Response, cap: int) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from seikyu.errors import StoreBusy, StoreDamaged, Text
 
-Value: TypeAlias = None | str | int
+Value: TypeAlias = str | int | None
 Row: TypeAlias = Mapping[str, Any]
 """One row; the rooms above give it a type before they use it."""
 
@@ -28,7 +28,7 @@ _AGAIN = Text("しばらくしてからもう一度試してください。", "T
 
 @cache
 def _queries() -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
-    import aiosql  # noqa: PLC0415 - start-up: a server that only lists its tools needs no database
+    import aiosql
 
     return aiosql.from_path(Path(str(files(__package__) / "queries")), "sqlite3", mandatory_parameters=False)
 
@@ -92,7 +92,7 @@ class Store:
 
         Not cancelled half-way: a transaction that began ends before the caller learns of its cancellation.
         """
-        import anyio.to_thread  # noqa: PLC0415 - start-up
+        import anyio.to_thread
 
         return await anyio.to_thread.run_sync(work)
 
@@ -124,9 +124,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         _make_private(self._path)
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         # FULL: a commit that was answered survives a power cut
         connection.executescript(
@@ -151,7 +149,11 @@ def _make_private(path: Path) -> None:
 
 def _migrations() -> list[tuple[int, str]]:
     folder = files(__package__) / "migrations"
-    found = [(int(entry.name[:4]), entry.read_text(encoding="utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    found = [
+        (int(entry.name[:4]), entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    ]
     return sorted(found)
 
 

@@ -66,9 +66,7 @@ class DocumentStore:
     is always one. Implements `spec.Inbox`; `open` is a `spec.OpenFile`. All methods block on the disk.
     """
 
-    def __init__(
-        self, folder: Path, roots: Sequence[Path], cap_bytes: int, *, keep_out: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, folder: Path, roots: Sequence[Path], cap_bytes: int, *, keep_out: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._roots = tuple(_Root(root.absolute(), root.resolve()) for root in roots)
         self._cap_bytes = cap_bytes

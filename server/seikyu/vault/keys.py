@@ -27,9 +27,7 @@ _SIZE: Final = 32
 """Bytes: AES-256."""
 _HEX: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[0-9A-Za-z_-]{43}=?", re.ASCII)
-_OPEN: Final = (
-    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-)
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 """Never through a symbolic link, and never waiting for a pipe."""
 _READ_CAP: Final = 200
 
@@ -50,9 +48,7 @@ class MasterKey:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        return HKDF(SHA256(), _SIZE, salt=None, info=b"seikyu 1 " + purpose).derive(
-            self.raw.get_secret_value()
-        )
+        return HKDF(SHA256(), _SIZE, salt=None, info=b"seikyu 1 " + purpose).derive(self.raw.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +161,7 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
     if status.st_uid != os.geteuid():
         raise ConfigurationError(
             Text(f"{path} の所有者が違います。", f"{path} belongs to another user."),
-            Text(
-                f"`chown {os.geteuid()} {path}` を実行してください。", f"Run `chown {os.geteuid()} {path}`."
-            ),
+            Text(f"`chown {os.geteuid()} {path}` を実行してください。", f"Run `chown {os.geteuid()} {path}`."),
         )
     if stat.S_IMODE(status.st_mode) != stat.S_IRUSR | stat.S_IWUSR:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"

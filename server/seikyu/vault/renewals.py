@@ -107,9 +107,7 @@ def serves(grant: Grant, now: datetime, refused: SecretStr | None) -> bool:
     return is_in_time and grant.state is not GrantState.SCOPE_LOST and not _is_same(grant, refused)
 
 
-def advise(
-    grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: Callable[[str], bool]
-) -> Advice:
+def advise(grant: Grant, now: datetime, *, refused: SecretStr | None, is_gone: Callable[[str], bool]) -> Advice:
     """What to do with `grant`; `is_gone` tells whether the process of a lease is known to be dead."""
     does_serve = serves(grant, now, refused)
     is_leased = _is_near(grant.lease_until, now)
@@ -146,7 +144,7 @@ def _is_same(grant: Grant, refused: SecretStr | None) -> bool:
 
 
 class Renewals:
-    """Moves grants from state to state, each time by one short transaction: compare with what was read, set."""
+    """Moves grants from state to state, each in one short transaction: compare with what was read, set."""
 
     def __init__(self, vault: Vault, clock: Clock, presence: Presence) -> None:
         self._vault = vault
@@ -166,9 +164,10 @@ class Renewals:
         Raises:
             StoreBusy: the database stayed locked; nothing was begun.
         """
-        now, owner, state = self._clock.now(), self._presence.appear(), _BEGINS[grant.state]
-        until = now + timedelta(seconds=LEASE_S)
+        owner, state = self._presence.appear(), _BEGINS[grant.state]
         with self._vault.store.write() as tx:
+            now = self._clock.now()  # inside: waiting for the lock must not eat up the lease
+            until = now + timedelta(seconds=LEASE_S)
             changed = tx.run(
                 "lease_secret",
                 connection=grant.connection.name,

@@ -68,6 +68,4 @@ def _bytes_of(label: Label, key: MasterKey) -> bytes:
     import rfc8785
 
     # as text: a number no JSON can hold, written into the row by somebody else, is a broken seal and no crash
-    return rfc8785.dumps(
-        {**asdict(label), "generation": str(label.generation), "format": FORMAT, "key_id": key.id}
-    )
+    return rfc8785.dumps({**asdict(label), "generation": str(label.generation), "format": FORMAT, "key_id": key.id})

@@ -329,12 +329,9 @@ def _foreign(sealed_with: str, ours: str) -> Text:
 def _damaged(connection: Connection, why: Text) -> StoreDamaged:
     name = connection.name
     return StoreDamaged(
+        Text(f"接続 {name} の秘密情報を開けません。", f"The stored secret of connection {name} does not open.") + why,
         Text(
-            f"接続 {name} の秘密情報を開けません。", f"The stored secret of connection {name} does not open."
-        )
-        + why,
-        Text(
-            f"記録は残してあります。正しいマスターキーを設定するか、`seikyu connect {name}` で接続し直します。",
+            f"記録は残してあります。正しい鍵を用意するか、`seikyu connect {name}` で接続し直します。",
             f"Provide the right master key, or run `seikyu connect {name}` to replace it. The row is kept.",
         ),
     )
@@ -352,6 +349,4 @@ def _not_connected(connection: Connection) -> LoginRequired:
 
 def connect_again(connection: Connection) -> Text:
     """The next step of everybody whose grant or key is no longer good."""
-    return Text(
-        f"`seikyu connect {connection.name}` を実行してください。", f"Run `seikyu connect {connection.name}`."
-    )
+    return Text(f"`seikyu connect {connection.name}` を実行してください。", f"Run `seikyu connect {connection.name}`.")

@@ -62,9 +62,7 @@ class TokenCustodian:
         self._sleep = sleep
         self._turns: dict[str, anyio.Lock] = {}
 
-    async def access_token(
-        self, connection: Connection, *, refused: SecretStr | str | None = None
-    ) -> SecretStr:
+    async def access_token(self, connection: Connection, *, refused: SecretStr | str | None = None) -> SecretStr:
         """A token that is good now, renewed first if need be.
 
         The row is read each time, so that a renewal, a login or a disconnection elsewhere counts at once.

@@ -49,9 +49,7 @@ _HINTS: Final = {
 class InvoxClient:
     """One invox account. `http` is shared; the rest is this connection's own."""
 
-    def __init__(
-        self, http: HttpEdge, connection: Connection, credential: Credential, open_file: OpenFile
-    ) -> None:
+    def __init__(self, http: HttpEdge, connection: Connection, credential: Credential, open_file: OpenFile) -> None:
         self._http = http
         self._root = api_root(checked_base_url(connection.base_url))
         self._credential = credential
@@ -79,9 +77,7 @@ class InvoxClient:
             name, secret = await self._credential.header()
             url = build_url(self._root, operation.path, request.path)
             async with self._body_of(request) as body:
-                written = await self._http.write(
-                    operation.method, url, headers={name: secret}, body=body, fence=fence
-                )
+                written = await self._http.write(operation.method, url, headers={name: secret}, body=body, fence=fence)
             if _is_expired(written):
                 return await self._renew(secret)
         except SeikyuError as error:  # before the first byte, or after a 401: invox did nothing
@@ -157,10 +153,7 @@ def _entries(body: object) -> list[Mapping[str, object]]:
 
 def _refusal(status: int) -> Text:
     hint = _HINTS.get(status) or Text("内容を確認してください。", "Check the fields of the request.")
-    return (
-        Text(f"invoxが登録を拒否しました(HTTP {status})。", f"invox refused the document (HTTP {status}).")
-        + hint
-    )
+    return Text(f"invoxが登録を拒否しました(HTTP {status})。", f"invox refused the document (HTTP {status}).") + hint
 
 
 def _not_from_invox(status: int) -> Text:

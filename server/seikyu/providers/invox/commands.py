@@ -29,9 +29,9 @@ class UploadEStorageDocument(Command):
     connection: Annotated[str | SkipJsonSchema[None], Field(description="from list_connections")] = None
     path: Annotated[str, Field(description="pdf/png/jpg in the inbox folder")]
     doc_type: Annotated[Line, Field(description="書類名, e.g. 見積書(受領)")]
-    entry_method: Annotated[
-        Literal["user", "ocr", "operator"], Field(description="user: the fields given here")
-    ] = "user"
+    entry_method: Annotated[Literal["user", "ocr", "operator"], Field(description="user: the fields given here")] = (
+        "user"
+    )
     partner_name: Annotated[Line | SkipJsonSchema[None], Field(description="as on the document")] = None
     transaction_amount: Annotated[Amount | SkipJsonSchema[None], Field(description="tax included")] = None
     currency_code: Annotated[
@@ -39,9 +39,7 @@ class UploadEStorageDocument(Command):
         Field(description="if not JPY"),
     ] = None
     transaction_date: IsoDate | SkipJsonSchema[None] = None
-    corporate_tax_no: Annotated[
-        RegistrationNumber | SkipJsonSchema[None], Field(description="T + 13 digits")
-    ] = None
+    corporate_tax_no: Annotated[RegistrationNumber | SkipJsonSchema[None], Field(description="T + 13 digits")] = None
     voucher_number: Annotated[str, AfterValidator(checked_voucher_number)] | SkipJsonSchema[None] = None
     tags: Annotated[
         Annotated[list[Line], AfterValidator(checked_tags)] | SkipJsonSchema[None],

@@ -11,8 +11,8 @@ def invox_oauth(base_url: str) -> OAuthServer:
     """The authorization server that stands beside the API at `base_url`.
 
     The trailing slashes are invox's own. The token endpoint wants Basic and `client_id` in the form;
-    revocation wants the credentials in the form, no Basic. A refresh token does not expire. Whether it is rotated
-    is not said, so the newest is kept (assumed).
+    revocation wants the credentials in the form, no Basic. A refresh token does not expire. Whether it is
+    rotated is not said, so the newest is kept (assumed).
 
     Raises:
         ConfigurationError: the base address cannot be used.

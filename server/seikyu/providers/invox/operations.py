@@ -55,9 +55,7 @@ _OPTIONAL: Final = (
 )
 
 
-def e_storage_request(
-    command: UploadEStorageDocument, connection: Connection, document: StoredFile
-) -> ProviderRequest:
+def e_storage_request(command: UploadEStorageDocument, connection: Connection, document: StoredFile) -> ProviderRequest:
     """The exact request for 書類登録; the document's base64 joins it when it is sent.
 
     Raises:
@@ -124,9 +122,7 @@ def _is_invox_page(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return (
-        parts.scheme == "https" and (parts.hostname or "").endswith(".invox.jp") and "@" not in parts.netloc
-    )
+    return parts.scheme == "https" and (parts.hostname or "").endswith(".invox.jp") and "@" not in parts.netloc
 
 
 REGISTER_E_STORAGE_DOCUMENT: Final = WriteOperation(

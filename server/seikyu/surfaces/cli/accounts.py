@@ -20,7 +20,10 @@ def _named(house: House, name: str) -> Connection:
     if found is None:
         names = ", ".join(row.name for row in house.settings.connections) or "—"
         raise NotFound(
-            Text(f"接続 {name} は connections.toml にありません（{names}）。", f"There is no connection {name} in connections.toml ({names})."),
+            Text(
+                f"接続 {name} は connections.toml にありません（{names}）。",
+                f"There is no connection {name} in connections.toml ({names}).",
+            ),
             Text("先に connections.toml に書いてください。", "Write it into connections.toml first."),
         )
     return found
@@ -28,15 +31,27 @@ def _named(house: House, name: str) -> Connection:
 
 @click.command()
 @click.argument("name")
-@click.option("--secret-fd", type=int, help="API キーかクライアントシークレットの記述子 / descriptor of the API key or client secret")
-@click.option("--code-fd", type=int, help="認可後のアドレスの記述子 / descriptor of the address the provider sent you back to")
+@click.option(
+    "--secret-fd",
+    type=int,
+    help="API キーかクライアントシークレットの記述子 / descriptor of the API key or client secret",
+)
+@click.option(
+    "--code-fd", type=int, help="認可後のアドレスの記述子 / descriptor of the address the provider sent you back to"
+)
 @click.pass_obj
 def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None) -> None:
     """アカウントを接続 / Connect an account; asks for what the provider wants and keeps it encrypted."""
     connection, logins = _named(house, name), house.logins()
     made = logins.prepare_key()
     if made is not None:
-        screen.say(Text(f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."), house.lang, "yellow")
+        screen.say(
+            Text(
+                f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
+            ),
+            house.lang,
+            "yellow",
+        )
     if connection.provider == "mfkessai":
         prompt = Text(f"{name} の API キー", f"API key of {name}")
         api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
@@ -46,11 +61,16 @@ def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None)
     _connect_oauth(house, logins, connection, secret_fd, code_fd)
 
 
-def _connect_oauth(house: House, logins: Logins, connection: Connection, secret_fd: int | None, code_fd: int | None) -> None:
+def _connect_oauth(
+    house: House, logins: Logins, connection: Connection, secret_fd: int | None, code_fd: int | None
+) -> None:
     state = secrets.token_urlsafe(24)
     prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
     secret = SecretStr(read_secret(prompt, house.lang, secret_fd))
-    screen.say(Text("次のアドレスをブラウザーで開き、許可してください:", "Open this address in a browser and consent:"), house.lang)
+    screen.say(
+        Text("次のアドレスをブラウザーで開き、許可してください:", "Open this address in a browser and consent:"),
+        house.lang,
+    )
     click.echo(logins.authorize_url(connection, state))
     asked = Text("戻ってきたアドレスを貼り付けてください", "Paste the address you were sent back to")
     code = _code(read_secret(asked, house.lang, code_fd), state, connection)
@@ -79,10 +99,19 @@ def _code(pasted: str, state: str, connection: Connection) -> str:
     if came_back_to != wanted.split("?")[0] or query.get("state") != [state]:
         raise InvalidArguments(
             Text("この接続の応答ではありません。", "That is not the answer to this connection's request."),
-            Text(f"seikyu connect {connection.name} をやり直してください。", f"Run `seikyu connect {connection.name}` again."),
+            Text(
+                f"seikyu connect {connection.name} をやり直してください。",
+                f"Run `seikyu connect {connection.name}` again.",
+            ),
         )
     if "error" in query or len(query.get("code", [])) != 1:
-        raise InvalidArguments(Text("許可されませんでした。", "Consent was not given."), Text(f"seikyu connect {connection.name} をやり直してください。", f"Run `seikyu connect {connection.name}` again."))
+        raise InvalidArguments(
+            Text("許可されませんでした。", "Consent was not given."),
+            Text(
+                f"seikyu connect {connection.name} をやり直してください。",
+                f"Run `seikyu connect {connection.name}` again.",
+            ),
+        )
     return query["code"][0]
 
 
@@ -94,13 +123,34 @@ def connections(house: House, *, as_json: bool) -> None:
     logins = house.logins()
     rows = [(row, logins.state(row)) for row in house.settings.connections]
     if as_json:
-        screen.print_json([{"name": row.name, "provider": row.provider, "environment": row.environment, "company": row.company, "state": state} for row, state in rows])
+        screen.print_json(
+            [
+                {
+                    "name": row.name,
+                    "provider": row.provider,
+                    "environment": row.environment,
+                    "company": row.company,
+                    "state": state,
+                }
+                for row, state in rows
+            ]
+        )
         return
     if not rows:
-        screen.say(Text("接続はありません。connections.toml に書いてください。", "No connections yet; write them into connections.toml."), house.lang)
+        screen.say(
+            Text(
+                "接続はありません。connections.toml に書いてください。",
+                "No connections yet; write them into connections.toml.",
+            ),
+            house.lang,
+        )
         return
     labels = Text("名前 提供元 環境 会社 状態", "name provider environment company state").say(house.lang).split()
-    screen.table(Text("接続", "Connections").say(house.lang), labels, [(row.name, row.provider, row.environment, row.company, state) for row, state in rows])
+    screen.table(
+        Text("接続", "Connections").say(house.lang),
+        labels,
+        [(row.name, row.provider, row.environment, row.company, state) for row, state in rows],
+    )
 
 
 @click.command()

@@ -35,10 +35,26 @@ def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) 
     """申請の一覧 / Proposed writes, newest first."""
     found, total = house.rooms().desk.page(requester=None, state=state, limit=limit, cursor=None)
     if as_json:
-        rows = [{"action_id": one.id, "state": one.state.value, "operation": one.operation, "amount_yen": one.particulars.amount, "counterparty": one.particulars.counterparty_name, "requester": one.requester, "created_at": one.created_at, "digest": one.digest} for one in found[:limit]]
+        rows = [
+            {
+                "action_id": one.id,
+                "state": one.state.value,
+                "operation": one.operation,
+                "amount_yen": one.particulars.amount,
+                "counterparty": one.particulars.counterparty_name,
+                "requester": one.requester,
+                "created_at": one.created_at,
+                "digest": one.digest,
+            }
+            for one in found[:limit]
+        ]
         screen.print_json({"actions": rows, "returned": len(rows), "total": total})
         return
-    labels = Text("番号 状態 金額 相手先 依頼者 日時", "action state amount counterparty requester proposed").say(house.lang).split()
+    labels = (
+        Text("番号 状態 金額 相手先 依頼者 日時", "action state amount counterparty requester proposed")
+        .say(house.lang)
+        .split()
+    )
     title = Text(f"申請 {total}件", f"{total} actions").say(house.lang)
     screen.table(title, labels, [_row(house, one) for one in found[:limit]], right=[2])
 
@@ -66,11 +82,14 @@ def show(house: House, action_id: str, *, as_json: bool) -> None:
         screen.print_json(screen.card_json(card, house.lang))
         return
     screen.console().print(screen.card_panel(card, house.lang))
+    labels = Text("日時 出来事 誰", "at event who").say(house.lang).split()
     rows = [(event.at, event.kind, event.who) for event in card.history]
-    screen.table(Text("経過", "History").say(house.lang), ("", "", ""), rows)
+    screen.table(Text("経過", "History").say(house.lang), labels, rows)
 
 
-def _decide(house: House, action_id: str, decision: Decision, operator: str, reason: str, secret_fd: int | None) -> Action:
+def _decide(
+    house: House, action_id: str, decision: Decision, *, operator: str, reason: str, secret_fd: int | None
+) -> Action:
     """Show the card, ask for the passphrase, seal the decision over what was shown."""
     rooms = house.rooms()
     card = rooms.cards.card(action_id)
@@ -89,7 +108,7 @@ def _decide(house: House, action_id: str, decision: Decision, operator: str, rea
 @click.pass_obj
 def approve(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
     """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
-    action = _decide(house, action_id, "approve", operator, reason, secret_fd)
+    action = _decide(house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd)
     if action.state is State.APPROVED:
         approved = action
         action = house.run(lambda: _carry_out(house, approved))
@@ -132,8 +151,14 @@ def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) 
     @_SECRET
     @_JSON
     @click.pass_obj
-    def command(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
-        _report(house, _decide(house, action_id, decision, operator, reason, secret_fd), as_json=as_json)
+    def command(
+        house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool
+    ) -> None:
+        _report(
+            house,
+            _decide(house, action_id, decision, operator=operator, reason=reason, secret_fd=secret_fd),
+            as_json=as_json,
+        )
 
     return command
 
@@ -145,17 +170,36 @@ revoke = _simple("revoke", "revoke", "承認の取消 / Take an approval back be
 
 @click.command()
 @click.argument("action_id")
-@click.option("--outcome", type=click.Choice(["succeeded", "failed"]), required=True, help="提供元で確かめた結果 / what you saw at the provider")
+@click.option(
+    "--outcome",
+    type=click.Choice(["succeeded", "failed"]),
+    required=True,
+    help="提供元で確かめた結果 / what you saw at the provider",
+)
 @click.option("--evidence", required=True, help="確かめた方法 / how you know")
 @click.option("--reference", help="提供元の番号 / the provider's id (for succeeded)")
 @_BY
 @_SECRET
 @_JSON
 @click.pass_obj
-def resolve(house: House, action_id: str, outcome: str, evidence: str, reference: str | None, operator: str, secret_fd: int | None, *, as_json: bool) -> None:
+def resolve(
+    house: House,
+    action_id: str,
+    *,
+    outcome: str,
+    evidence: str,
+    reference: str | None,
+    operator: str,
+    secret_fd: int | None,
+    as_json: bool,
+) -> None:
     """結果不明を解決 / Say, with evidence, what became of an action whose outcome is unknown."""
     if outcome == "succeeded" and not reference:
-        raise NotAllowed(Text("完了とするには提供元の番号が必要です。", "To call it done, give the provider's id."), Text("--reference を付けてください。", "Add --reference."), written=Text("", ""))
+        raise NotAllowed(
+            Text("完了とするには提供元の番号が必要です。", "To call it done, give the provider's id."),
+            Text("--reference を付けてください。", "Add --reference."),
+            written=Text("", ""),
+        )
     rooms = house.rooms()
     card = rooms.cards.card(action_id)
     screen.console(stderr=True).print(screen.card_panel(card, house.lang))

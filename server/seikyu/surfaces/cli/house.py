@@ -19,7 +19,6 @@ from seikyu.settings import Settings
 from seikyu.spec import Connection, Tool, WriteOperation
 from seikyu.store.database import Store
 
-
 ResultT = TypeVar("ResultT")
 
 

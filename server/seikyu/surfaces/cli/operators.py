@@ -51,7 +51,17 @@ def list_(house: House, *, as_json: bool) -> None:
     with house.rooms().store.read() as tx:
         everyone = operators.list_operators(tx)
     if as_json:
-        screen.print_json([{"name": one.name, "enrolled_at": one.enrolled_at, "endorsed_by": one.endorsed_by, "active": one.is_active} for one in everyone])
+        screen.print_json(
+            [
+                {
+                    "name": one.name,
+                    "enrolled_at": one.enrolled_at,
+                    "endorsed_by": one.endorsed_by,
+                    "active": one.is_active,
+                }
+                for one in everyone
+            ]
+        )
         return
     rows = [(one.name, one.enrolled_at[:19], one.endorsed_by, "○" if one.is_active else "×") for one in everyone]
     labels = Text("名前 登録(UTC) 保証した人 有効", "name enrolled(UTC) vouched-by active").say(house.lang).split()

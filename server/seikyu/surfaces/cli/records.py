@@ -31,7 +31,11 @@ def verify(house: House, *, as_json: bool) -> None:
         screen.say(said, house.lang, "bold green")
         screen.say(Text(f"先頭ハッシュ {report.head}", f"head {report.head}"), house.lang, "dim")
     else:
-        screen.say(Text(f"監査記録に異常: {report.fault}", f"The log is not as it was written: {report.fault}."), house.lang, "bold red")
+        screen.say(
+            Text(f"監査記録に異常: {report.fault}", f"The log is not as it was written: {report.fault}."),
+            house.lang,
+            "bold red",
+        )
     if report.fault is not None:
         raise SystemExit(2)
 

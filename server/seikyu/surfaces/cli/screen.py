@@ -30,7 +30,7 @@ STATE_STYLE: Final[Mapping[State, str]] = {
 
 def console(*, stderr: bool = False) -> Console:
     """Colours when the output is a terminal, plain text otherwise."""
-    from rich.console import Console  # noqa: PLC0415 - start-up
+    from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=False)
 
@@ -56,8 +56,8 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """A table; the columns numbered in `right` are aligned to the right."""
-    from rich import box  # noqa: PLC0415 - start-up
-    from rich.table import Table  # noqa: PLC0415 - start-up
+    from rich import box
+    from rich.table import Table
 
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for place, name in enumerate(columns):
@@ -69,12 +69,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 def card_panel(card: Card, lang: Lang) -> Any:  # noqa: ANN401 - a rich renderable
     """The whole card of an action."""
-    from rich import box  # noqa: PLC0415 - start-up
-    from rich.console import Group  # noqa: PLC0415
-    from rich.panel import Panel  # noqa: PLC0415
-    from rich.rule import Rule  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text as Styled  # noqa: PLC0415
+    from rich import box
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.rule import Rule
+    from rich.table import Table
+    from rich.text import Text as Styled
 
     head = Table.grid(padding=(0, 2))
     for line in card.head:
@@ -100,7 +100,10 @@ def _foot(card: Card) -> list[tuple[Text, Text]]:
     rows = [
         (Text("申請番号", "Action"), _same(card.action_id)),
         (Text("依頼者", "Requester"), _same(card.requester)),
-        (Text("承認", "Approvals"), _same(f"{len(card.approvals)}/{card.approvers}  {', '.join(card.approvals)}".rstrip())),
+        (
+            Text("承認", "Approvals"),
+            _same(f"{len(card.approvals)}/{card.approvers}  {', '.join(card.approvals)}".rstrip()),
+        ),
         *((Text("理由", "Why"), _same(reason)) for reason in card.why),
         *((Text("注意", "Note"), note) for note in card.notes),
     ]

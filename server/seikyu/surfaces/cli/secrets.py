@@ -18,7 +18,9 @@ def read_secret(prompt: Text, lang: Lang, descriptor: int | None) -> str:
     """
     secret = _from_descriptor(descriptor) if descriptor is not None else _from_terminal(prompt.say(lang))
     if not secret:
-        raise ConfigurationError(Text("秘密が空です。", "The secret is empty."), Text("もう一度実行してください。", "Run the command again."))
+        raise ConfigurationError(
+            Text("秘密が空です。", "The secret is empty."), Text("もう一度実行してください。", "Run the command again.")
+        )
     return secret
 
 
@@ -33,6 +35,6 @@ def _from_terminal(prompt: str) -> str:
             Text("端末がないため入力できません。", "There is no terminal to ask on."),
             Text("--secret-fd N を使ってください。", "Use --secret-fd N."),
         )
-    import getpass  # noqa: PLC0415 - only when a person types
+    import getpass
 
     return getpass.getpass(f"{prompt}: ")

@@ -33,13 +33,11 @@ def serve(house: House, address: str | None) -> None:
 @click.pass_obj
 def sandbox(house: House, port: int) -> None:
     """練習用の提供元 / Stand-ins of the providers on this machine, for rehearsals."""
-    from seikyu.sandbox.twins import serve_twins  # noqa: PLC0415 - start-up
+    from seikyu.sandbox.twins import serve_twins
 
     origin = f"http://127.0.0.1:{port}"
-    said = Text(
-        f"練習用の提供元: {origin}（Ctrl+C で終了）\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
-        f"Provider twins at {origin}, Ctrl+C stops them.\n  base_url = \"{origin}/mfkessai/v2\"\n  base_url = \"{origin}/invox\"",
-    )
+    lines = f'base_url = "{origin}/mfkessai/v2"\nbase_url = "{origin}/invox"'
+    said = Text(f"練習用の提供元: {origin}（Ctrl+C で終了）\n{lines}", f"Twins at {origin}, Ctrl+C ends.\n{lines}")
     serve_twins(port, ready=lambda _twins: screen.say(said, house.lang))
 
 
@@ -48,7 +46,7 @@ def sandbox(house: House, port: int) -> None:
 @click.pass_obj
 def demo(house: House, *, keep: bool) -> None:
     """一通り見る / The whole story in a minute, on this machine only."""
-    from seikyu.surfaces.demo.story import play  # noqa: PLC0415 - start-up
+    from seikyu.surfaces.demo.story import play
 
     raise SystemExit(asyncio.run(play(house.lang, keep=keep)))
 

@@ -36,7 +36,9 @@ async def keep_running(stage: Stage, teller: Teller) -> None:
     page = f"http://127.0.0.1:{port}/approvals"
     environment = stage.environment | {"SEIKYU_APPROVALS_URL": page}
     command = [*stage.command, "serve", "--http", f"127.0.0.1:{port}"]
-    async with await anyio.open_process(command, env=environment, stdin=subprocess.DEVNULL, stdout=None, stderr=None) as server:
+    async with await anyio.open_process(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=None, stderr=None
+    ) as server:
         try:
             _explain(stage, teller, port, page)
             await server.wait()
@@ -47,7 +49,9 @@ async def keep_running(stage: Stage, teller: Teller) -> None:
 
 
 def _explain(stage: Stage, teller: Teller, port: int, page: str) -> None:
-    variables = " ".join(f"{name}={value}" for name, value in stage.environment.items() if name in {"SEIKYU_HOME", "SEIKYU_CONFIG"})
+    variables = " ".join(
+        f"{name}={value}" for name, value in stage.environment.items() if name in {"SEIKYU_HOME", "SEIKYU_CONFIG"}
+    )
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")

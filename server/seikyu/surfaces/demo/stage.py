@@ -203,7 +203,7 @@ def _over_descriptors(secrets: Mapping[str, str]) -> tuple[list[str], list[int]]
 
 def _consent(address: str) -> str:
     """Open the provider's page; where it sends the browser back to."""
-    import httpx2  # noqa: PLC0415 - only the demo's person with a browser
+    import httpx2
 
     with httpx2.Client(trust_env=False, follow_redirects=False) as browser:
         return browser.get(address).headers["location"]

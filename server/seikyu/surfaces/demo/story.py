@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -13,7 +14,7 @@ from mcp import Client, StdioServerParameters
 
 from seikyu.errors import Lang, Text
 from seikyu.models import jst_date, yen_text
-from seikyu.sandbox.faults import Fault
+from seikyu.sandbox.faults import Fault, FaultKind
 from seikyu.surfaces.demo.keeping import keep_running
 from seikyu.surfaces.demo.stage import OPERATOR, PASSPHRASE, CommandFailed, Stage, set_stage
 from seikyu.surfaces.demo.telling import Teller
@@ -21,6 +22,8 @@ from seikyu.surfaces.demo.telling import Teller
 ASSISTANT: Final = Text("アシスタント（MCP クライアント）", "the assistant, over MCP")
 PERSON: Final = Text(f"操作者 {OPERATOR}（端末、合言葉）", f"operator {OPERATOR}, in a terminal, with a passphrase")
 CREATE: Final = "mfkessai.create_transaction"
+SMALL_AND_LARGE: Final = 2
+"""Transactions registered in the whole story: the approved one and the one whose answer was lost."""
 
 
 class Broken(Exception):
@@ -49,7 +52,9 @@ class Story:
         await self._duplicate(destination)
         await self._audit()
 
-    async def _call(self, tool: str, arguments: Mapping[str, Any], *, shown: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def _call(
+        self, tool: str, arguments: Mapping[str, Any], *, shown: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         self._teller.call(tool, arguments if shown is None else shown)
         result = await self._client.call_tool(tool, dict(arguments))
         sentence = " ".join(getattr(part, "text", "") for part in result.content)
@@ -68,7 +73,13 @@ class Story:
 
     def _draft(self, destination: str, item: str, price: str) -> dict[str, Any]:
         day = self._today.isoformat()
-        line = {"description": item, "quantity": 1, "unit_price": price, "tax_rate_type": "normal_10", "tax_included_type": "excluded"}
+        line = {
+            "description": item,
+            "quantity": 1,
+            "unit_price": price,
+            "tax_rate_type": "normal_10",
+            "tax_included_type": "excluded",
+        }
         return {
             "destination_id": destination,
             "lines": [line],
@@ -95,7 +106,9 @@ class Story:
         self._teller.rows(names, [row], right=[0, 1])
 
     async def _register(self, draft: Mapping[str, Any]) -> str:
-        self._teller.step(Text("取引を申請する（110万円、承認待ち）", "Propose a transaction of 1,100,000 yen"), ASSISTANT)
+        self._teller.step(
+            Text("取引を申請する（110万円、承認待ち）", "Propose a transaction of 1,100,000 yen"), ASSISTANT
+        )
         short = {"destination_id": draft["destination_id"], "lines": "…", "due_date": draft["due_date"]}
         view = await self._call("register_transaction", draft, shown=short)
         nothing = self._effects(CREATE) == 0
@@ -105,61 +118,94 @@ class Story:
 
     async def _approve(self, action_id: str) -> None:
         self._teller.step(Text("操作者が内容を見て押印する", "The operator reads it and seals it"), PERSON)
-        self._teller.show((await self._stage.run("show", action_id)).split("\n\n")[0].rstrip())
+        self._teller.show((await self._stage.run("show", action_id)).split("╯")[0] + "╯")
         arguments = ("approve", action_id, "--by", OPERATOR)
         card = await self._stage.run_json(*arguments, secrets={"--secret-fd": PASSPHRASE})
         self._teller.answer(f"seikyu {' '.join(arguments)}  →  {card['state']}, {card['reference']}")
         said = Text("ちょうど1回だけ登録されました", "Registered exactly once")
         self._check(said, holds=card["state"] == "succeeded" and self._effects(CREATE) == 1)
         view = await self._call("get_action", {"action_id": action_id})
-        self._check(Text("アシスタントにも結果が見えます", "The assistant sees the outcome"), holds=view["written"] == "yes")
+        self._check(
+            Text("アシスタントにも結果が見えます", "The assistant sees the outcome"), holds=view["written"] == "yes"
+        )
 
     async def _same_again(self, draft: Mapping[str, Any], action_id: str) -> None:
         self._teller.step(Text("同じ呼び出しを繰り返しても増えない", "The same call again changes nothing"), ASSISTANT)
         view = await self._call("register_transaction", draft, shown={"…": "…"})
         same = view["action_id"] == action_id and self._effects(CREATE) == 1
-        self._check(Text("同じ申請が返り、登録は1件のまま", "The same action comes back; still one transaction"), holds=same)
+        self._check(
+            Text("同じ申請が返り、登録は1件のまま", "The same action comes back; still one transaction"), holds=same
+        )
 
     async def _lost_answer(self, destination: str) -> None:
-        self._teller.step(Text("応答が途中で切れても、嘘をつかない", "The answer is cut off: no lie, no second try"), ASSISTANT)
-        self._stage.twins.faults.add(Fault(operation=CREATE, kind="cut_after_effect"))
+        self._teller.step(
+            Text("応答が途中で切れても、嘘をつかない", "The answer is cut off: no lie, no second try"), ASSISTANT
+        )
+        self._stage.twins.faults.add(Fault(operation=CREATE, kind=FaultKind.CUT_AFTER_EFFECT))
         draft = self._draft(destination, "設定作業", "30000")
         view = await self._call("register_transaction", draft, shown={"lines": "33,000円", "…": "…"})
         self._check(Text("「不明」と伝えました", "It said: unknown"), holds=view["status"] == "unknown")
         with anyio.fail_after(20):
             while view["status"] == "unknown":
                 await anyio.sleep(0.5)
-                view = (await self._client.call_tool("get_action", {"action_id": view["action_id"]})).structured_content or {}
+                view = (
+                    await self._client.call_tool("get_action", {"action_id": view["action_id"]})
+                ).structured_content or {}
         said = Text("照会して完了と確かめました。登録は1件だけです", "The look-up found it: done, one transaction")
-        self._check(said, holds=view["status"] == "succeeded" and self._effects(CREATE) == 2)  # noqa: PLR2004
+        self._check(said, holds=view["status"] == "succeeded" and self._effects(CREATE) == SMALL_AND_LARGE)
 
     async def _upload(self) -> None:
         self._teller.step(Text("書類を電子帳簿保存に登録する", "Store a document in invox e-storage"), ASSISTANT)
-        document = {"path": "領収書-青葉商事.pdf", "doc_type": "領収書", "partner_name": "株式会社青葉商事", "transaction_amount": 1_100_000, "transaction_date": self._today.isoformat()}
+        document = {
+            "path": "領収書-青葉商事.pdf",
+            "doc_type": "領収書",
+            "partner_name": "株式会社青葉商事",
+            "transaction_amount": 1_100_000,
+            "transaction_date": self._today.isoformat(),
+        }
         view = await self._call("upload_e_storage_document", document)
         arguments = ("approve", str(view["action_id"]), "--by", OPERATOR)
         card = await self._stage.run_json(*arguments, secrets={"--secret-fd": PASSPHRASE})
         self._teller.answer(f"seikyu {' '.join(arguments)}  →  {card['state']}")
         stored = len(self._stage.twins.invox.documents)
-        self._check(Text("1通だけ保存されました", "One document is stored"), holds=card["state"] == "succeeded" and stored == 1)
+        self._check(
+            Text("1通だけ保存されました", "One document is stored"), holds=card["state"] == "succeeded" and stored == 1
+        )
 
     async def _denied(self, destination: str) -> None:
         self._teller.step(Text("方針が拒否する", "What the policy denies"), ASSISTANT)
-        view = await self._call("register_transaction", self._draft(destination, "大型案件", "12000000"), shown={"lines": "13,200,000円", "…": "…"})
+        view = await self._call(
+            "register_transaction",
+            self._draft(destination, "大型案件", "12000000"),
+            shown={"lines": "13,200,000円", "…": "…"},
+        )
         self._teller.answer(" / ".join(view["why"]))
-        self._check(Text("拒否され、送信されていません", "Denied, never sent"), holds=view["status"] == "denied" and self._effects(CREATE) == 2)  # noqa: PLR2004
+        self._check(
+            Text("拒否され、送信されていません", "Denied, never sent"),
+            holds=view["status"] == "denied" and self._effects(CREATE) == SMALL_AND_LARGE,
+        )
 
     async def _duplicate(self, destination: str) -> None:
         self._teller.step(Text("重複らしいものは人に聞く", "What looks like a duplicate asks a person"), ASSISTANT)
-        view = await self._call("register_transaction", self._draft(destination, "設定作業（再）", "30000"), shown={"lines": "33,000円", "…": "…"})
+        view = await self._call(
+            "register_transaction",
+            self._draft(destination, "設定作業（再）", "30000"),
+            shown={"lines": "33,000円", "…": "…"},
+        )
         self._teller.answer(" / ".join(view["why"]))
-        self._check(Text("5万円以下でも承認待ちになりました", "It waits, although it is small"), holds=view["status"] == "awaiting_approval")
+        self._check(
+            Text("5万円以下でも承認待ちになりました", "It waits, although it is small"),
+            holds=view["status"] == "awaiting_approval",
+        )
         await self._call("withdraw_action", {"action_id": view["action_id"]})
 
     async def _audit(self) -> None:
         self._teller.step(Text("すべてが記録され、改ざんは見つかる", "Everything is on record, tamper-evident"), PERSON)
         report = await self._stage.run_json("audit", "verify")
-        said = Text(f"seikyu audit verify: {report['records']}件、改ざんなし", f"seikyu audit verify: {report['records']} records, the chain holds")
+        said = Text(
+            f"seikyu audit verify: {report['records']}件、改ざんなし",
+            f"seikyu audit verify: {report['records']} records, the chain holds",
+        )
         self._check(said, holds=report["fault"] is None)
 
 
@@ -167,7 +213,9 @@ async def play(lang: Lang, *, keep: bool) -> int:
     """Tell the story; 0 when every check held, 1 otherwise. With `keep`, leave everything running instead."""
     teller = Teller(lang)
     teller.open()
-    teller.preparing(Text("提供元・鍵・接続・操作者を用意しています", "setting up providers, key, connections and an operator"))
+    teller.preparing(
+        Text("提供元・鍵・接続・操作者を用意しています", "setting up providers, key, connections and an operator")
+    )
     started = time.monotonic()
     try:
         async with set_stage(lang) as stage:
@@ -178,8 +226,14 @@ async def play(lang: Lang, *, keep: bool) -> int:
     except (Broken, CommandFailed) as error:
         teller.proof(Text(f"途中で止まりました: {error}", f"The story stopped: {error}"), holds=False)
         return 1
-    teller.close(shutil.which("seikyu") or "seikyu", int(time.monotonic() - started))
+    teller.close(_command(), int(time.monotonic() - started))
     return 0
+
+
+def _command() -> str:
+    """The command a client's configuration needs: whole, for clients do not know this folder."""
+    beside = Path(sys.executable).with_name("seikyu")
+    return str(beside) if beside.exists() else "seikyu"
 
 
 async def _tell(stage: Stage, teller: Teller) -> None:

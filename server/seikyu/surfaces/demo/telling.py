@@ -31,9 +31,13 @@ class Teller:
         self._step = 0
 
     def open(self) -> None:
-        title = Text("請求 Seikyu — アシスタントに請求の手を、印鑑は人の手に", "Seikyu 請求 — hands for invoicing, the seal in your hand")
+        title = Text(
+            "請求 Seikyu — アシスタントに請求の手を、印鑑は人の手に",
+            "Seikyu 請求 — hands for invoicing, the seal in your hand",
+        )
         said = Text(
-            "練習用の提供元（マネーフォワード ケッサイ、invox）をこの端末の中で動かし、本物の MCP クライアントから話しかけます。",
+            "練習用の提供元（マネーフォワード ケッサイ、invox）をこの端末の中で動かし、"
+            "本物の MCP クライアントから話しかけます。",
             "Stand-ins of Money Forward Kessai and invox run on this machine; a real MCP client talks to the server.",
         )
         body = Group(Styled(title.say(self.lang), style="bold"), Styled(said.say(self.lang), style="dim"))
@@ -77,7 +81,10 @@ class Teller:
     def close(self, command: str, seconds: int) -> None:
         self.console.print()
         self.console.print(Rule(style="green"))
-        said = Text(f"以上です（{seconds}秒）。後には何も残していません。", f"That is all, in {seconds} s. Nothing was left behind.")
+        said = Text(
+            f"以上です（{seconds}秒）。後には何も残していません。",
+            f"That is all, in {seconds} s. Nothing was left behind.",
+        )
         self.console.print(Styled(said.say(self.lang), style="bold green"))
         lead = Text("自分のアシスタントにつなぐには:", "To connect your own assistant:")
         self.console.print(Styled(lead.say(self.lang), style="bold"))
@@ -85,9 +92,15 @@ class Teller:
         claude = Styled(f"claude mcp add seikyu -- {command} serve")
         rows: list[tuple[str, Any]] = [
             ("Claude Code", claude),
-            ("Claude Desktop, Cursor", Syntax(json.dumps(entry), "json", theme="ansi_dark", background_color="default", word_wrap=True)),
+            (
+                "Claude Desktop, Cursor",
+                Syntax(json.dumps(entry), "json", theme="ansi_dark", background_color="default", word_wrap=True),
+            ),
             ("VS Code", Styled(f'code --add-mcp \'{{"name":"seikyu","command":"{command}","args":["serve"]}}\'')),
-            (Text("承認画面", "Approval page").say(self.lang), Styled(f"{command} serve --http 127.0.0.1:8787  →  http://127.0.0.1:8787/approvals")),
+            (
+                Text("承認画面", "Approval page").say(self.lang),
+                Styled(f"{command} serve --http 127.0.0.1:8787  →  http://127.0.0.1:8787/approvals"),
+            ),
             (Text("動かしたまま試す", "Play with it").say(self.lang), Styled(f"{command} demo --keep")),
         ]
         grid = Table.grid(padding=(0, 2))

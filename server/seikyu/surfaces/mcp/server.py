@@ -54,9 +54,7 @@ class Pipeline(Protocol):
         """What may be called, in the order it is listed; fixed for the life of the server."""
         ...
 
-    async def call(
-        self, principal: Principal, name: str, arguments: Mapping[str, object] | None
-    ) -> ToolAnswer:
+    async def call(self, principal: Principal, name: str, arguments: Mapping[str, object] | None) -> ToolAnswer:
         """Validate, judge, run or propose. Every failure is an answer, never an exception."""
         ...
 

@@ -47,9 +47,7 @@ _SINGLE: Final = (
 _JUDGES_NULL_TOO: Final = frozenset({"$ref", "const", "not", "anyOf", "oneOf", "allOf", "if", "then", "else"})
 """Keywords that judge a null as well; the others speak of one type only, and `enum` gets the null added."""
 
-_ANNOTATIONS: Final = frozenset(
-    {"description", "default", "examples", "deprecated", "readOnly", "writeOnly", "title"}
-)
+_ANNOTATIONS: Final = frozenset({"description", "default", "examples", "deprecated", "readOnly", "writeOnly", "title"})
 
 
 def mcp_tool(tool: Tool) -> McpTool:

@@ -88,6 +88,7 @@ def approval_routes(web: ApprovalRooms) -> list[BaseRoute]:
     pages = _Pages(web, _templates(web.lang))
     return [
         Route("/approvals", _Page(pages, pages.register)),
+        Route("/approvals/", _Page(pages, pages.register)),
         Route("/approvals/static/seikyu.css", _Page(pages, pages.style)),
         Route("/approvals/{action_id}", _Page(pages, pages.sheet)),
         Route("/approvals/{action_id}/decision", _Page(pages, pages.decide, "POST")),
