@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.applications import Starlette
 
-    from seikyu.gate.execution import Client
+    from seikyu.gate.execution import Client, OnStep
     from seikyu.gate.policy import PolicyBook
     from seikyu.pipeline import Pipeline, Rooms
     from seikyu.providers.http import HttpEdge
@@ -39,9 +39,11 @@ ResultT = TypeVar("ResultT")
 class Home:
     """One installation, opened room by room as a command needs them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_step: OnStep | None = None) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self.on_step = on_step
+        """Told of each durable step of an execution; see `gate.execution`."""
 
     @property
     def lang(self) -> Lang:
@@ -199,7 +201,7 @@ class _Opened:
     def __init__(self, home: Home) -> None:
         from seikyu.gate.cards import CardIndex
         from seikyu.gate.claims import Claims
-        from seikyu.gate.execution import Executor
+        from seikyu.gate.execution import Executor, no_steps
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
         from seikyu.gate.votes import BallotBox
@@ -224,7 +226,8 @@ class _Opened:
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
         claims = Claims(self.store, clock, settings, book=book, operations=WRITE_OPERATIONS, presence=self.presence)
         reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
-        self.executor = Executor(self.store, claims, reconciliation, self.client)
+        told = home.on_step or no_steps
+        self.executor = Executor(self.store, claims, reconciliation, self.client, told)
         self.desk = Desk(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
         self.ballots = BallotBox(self.store, clock, settings.timing)

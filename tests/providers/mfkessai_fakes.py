@@ -115,9 +115,7 @@ def registration_without_amounts() -> ProviderRequest:
     return registration(without=("amount", "amounts_per_tax_rate_type"))
 
 
-CANCELLATION = ProviderRequest(
-    operation="mfkessai.cancel_transaction", path={"transaction_id": "7679-YW36"}
-)
+CANCELLATION = ProviderRequest(operation="mfkessai.cancel_transaction", path={"transaction_id": "7679-YW36"})
 
 
 @dataclass
@@ -146,9 +144,7 @@ class FakeEdge(HttpEdge):
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes | None] = []
 
-    async def read(
-        self, url: str, *, headers: Mapping[str, str], query: Sequence[tuple[str, str]] = ()
-    ) -> HttpAnswer:
+    async def read(self, url: str, *, headers: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> HttpAnswer:
         self.asked.append(("GET", url + "".join(f" {name}={value}" for name, value in query), dict(headers)))
         answer = self.answers.pop(0)
         assert isinstance(answer, HttpAnswer)

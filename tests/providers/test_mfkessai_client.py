@@ -48,6 +48,7 @@ from seikyu.spec import (
     Lost,
     NotSent,
     OutcomeClass,
+    ProviderRequest,
     Refused,
     WriteOperation,
 )
@@ -170,9 +171,7 @@ async def test_a_cancellation_has_no_body() -> None:
     sent = await client(edge).send(CANCEL_TRANSACTION, CANCELLATION, fence=open_fence)
 
     assert sent == CANCELED
-    assert [asked[:2] for asked in edge.asked] == [
-        ("DELETE", "http://127.0.0.1:1/v2/transactions/7679-YW36")
-    ]
+    assert [asked[:2] for asked in edge.asked] == [("DELETE", "http://127.0.0.1:1/v2/transactions/7679-YW36")]
     assert edge.bodies == [None]
 
 
@@ -189,9 +188,7 @@ async def test_a_cancellation_has_no_body() -> None:
     ],
 )
 async def test_a_success_that_is_no_transaction_leaves_the_outcome_unknown(body: object) -> None:
-    sent = await client(FakeEdge(answer(200, body))).send(
-        CREATE_TRANSACTION, registration(), fence=open_fence
-    )
+    sent = await client(FakeEdge(answer(200, body))).send(CREATE_TRANSACTION, registration(), fence=open_fence)
 
     assert isinstance(sent, Lost)
     assert sent.status == 200
@@ -351,9 +348,7 @@ async def test_a_list_is_read_with_its_query() -> None:
 
 async def test_an_object_that_is_not_there_says_so() -> None:
     with pytest.raises(MfkRefused, match="nothing with this id") as refused:
-        await client(FakeEdge(refusal(404, "not_found"))).read(
-            GET_TRANSACTION, path={"transaction_id": "7679-YW36"}
-        )
+        await client(FakeEdge(refusal(404, "not_found"))).read(GET_TRANSACTION, path={"transaction_id": "7679-YW36"})
 
     assert (refused.value.status, refused.value.codes) == (404, ("not_found",))
     assert "secret" not in refused.value.text.en
@@ -520,7 +515,7 @@ async def mfk(twins: Twins) -> AsyncGenerator[MfKessaiClient]:
     await edge.aclose()
 
 
-def ours(**changes: Any) -> Any:
+def ours(**changes: Any) -> ProviderRequest:
     return registration(destination_id=destination_id(1), issue_date="2026-11-21", **changes)
 
 

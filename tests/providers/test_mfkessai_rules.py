@@ -106,9 +106,7 @@ def test_a_return_cancels_its_sale_exactly(lines: list[Line], rounding: Rounding
         for each in lines
     ]
 
-    assert derive_totals(returned, rounding) == {
-        rate: -total for rate, total in derive_totals(lines, rounding).items()
-    }
+    assert derive_totals(returned, rounding) == {rate: -total for rate, total in derive_totals(lines, rounding).items()}
 
 
 def test_the_example_of_the_reference_comes_to_its_printed_totals() -> None:
@@ -209,7 +207,7 @@ def test_four_decimals_pass_also_where_binary_floats_stumble(quantity: str, pric
 
 @pytest.mark.parametrize("quantity,price", [("0.001", "0.01"), ("1.0001", "1.1")])
 def test_a_product_with_a_fifth_decimal_is_refused(quantity: str, price: str) -> None:
-    with pytest.raises(InvalidArguments, match="Line 2: quantity x unit_price .* at most 4 decimals"):
+    with pytest.raises(InvalidArguments, match=r"Line 2: quantity x unit_price .* at most 4 decimals"):
         check_lines([line("1", "1"), line(quantity, price)], "production")
 
 
@@ -377,7 +375,9 @@ def test_the_delivery_key_is_read_in_singular_and_plural(key: str) -> None:
 def test_an_empty_value_may_be_blank_null_or_absent(empty: dict[str, object]) -> None:
     answer = {"id": "B-1", "customer_id": "C-1", "amount": 0, "due_date": "2026-11-30", **empty}
 
-    assert Billing.model_validate(answer) == billing("B-1", None).model_copy(update={"amount": 0, "due_date": date(2026, 11, 30)})
+    assert Billing.model_validate(answer) == billing("B-1", None).model_copy(
+        update={"amount": 0, "due_date": date(2026, 11, 30)}
+    )
 
 
 def test_a_page_without_pagination_ends_there() -> None:

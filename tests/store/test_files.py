@@ -212,6 +212,17 @@ def test_our_own_folders_are_never_taken_from(kept: Path, tmp_path: Path) -> Non
             store.take(path)
 
 
+def test_an_inbox_inside_our_own_folder_is_reached_although_a_wider_folder_is_allowed(
+    kept: Path, tmp_path: Path
+) -> None:
+    inbox = kept.parent / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "a.pdf").write_bytes(PDF)
+    store = DocumentStore(kept, [tmp_path, inbox], CAP, keep_out=[kept.parent])
+
+    assert store.take(str(inbox / "a.pdf")).sha256 == PDF_SHA256
+
+
 def test_a_document_may_be_as_large_as_the_cap_and_no_larger(store: DocumentStore, inbox: Path) -> None:
     (inbox / "a.pdf").write_bytes(PDF.ljust(CAP))
     (inbox / "b.pdf").write_bytes(PDF.ljust(CAP + 1))

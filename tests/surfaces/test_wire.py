@@ -118,7 +118,6 @@ def test_a_row_becomes_a_tool_of_the_fewest_words() -> None:
                 "tags": {"type": "array", "items": {"type": ["string", "null"]}},
                 "count": {"type": "integer"},
             },
-            "required": ["name", "tags", "count"],
         },
         "annotations": {"readOnlyHint": True, "openWorldHint": True},
     }
@@ -164,10 +163,8 @@ def test_a_definition_used_once_is_put_in_its_place() -> None:
                     "title": {"type": ["string", "null"]},
                     "when": {"type": ["string", "null"], "format": "date"},
                 },
-                "required": ["title", "when"],
             }
         },
-        "required": ["leaf"],
     }
 
 
@@ -196,7 +193,6 @@ def test_what_a_result_cannot_be_does_not_fit() -> None:
     assert not fits(good | {"colour": "green"})
     assert not fits(good | {"once": {"title": 1, "when": None}})
     assert not fits(good | {"items": None})
-    assert not fits({})
 
 
 @pytest.mark.parametrize("change", [{"extra": 1}, {"lines": [{"title": "t", "quantity": "1", "x": 1}]}])

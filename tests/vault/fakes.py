@@ -136,17 +136,20 @@ def _nothing() -> None:
 
 
 class _TokenEndpoint(BaseHTTPRequestHandler):
-    server: StrictServer
+    @property
+    def _strict(self) -> StrictServer:
+        assert isinstance(self.server, StrictServer)
+        return self.server
 
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         try:
-            self.server.before()
+            self._strict.before()
         except Dropped:
             self.close_connection = True
             return
         status, answer = self._decide(form)
-        self.server.after()
+        self._strict.after()
         try:
             self._say(status, json.dumps(answer).encode())
         except ConnectionError:
@@ -156,7 +159,7 @@ class _TokenEndpoint(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != _basic() or form["grant_type"] != ["refresh_token"]:
             return 401, {"error": "invalid_client"}
         [refresh_token] = form["refresh_token"]
-        return self.server.answer(refresh_token)
+        return self._strict.answer(refresh_token)
 
     def _say(self, status: int, body: bytes) -> None:
         self.send_response(status)

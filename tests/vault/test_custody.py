@@ -29,8 +29,8 @@ from vault.fakes import (
     Step,
     StrictServer,
     ring,
-    told,
     tokens,
+    told,
 )
 
 EARLY_S = LIFE_S * 3 // 4

@@ -11,7 +11,7 @@ from seikyu.store.database import Store
 from seikyu.vault.keys import KeyRing
 from seikyu.vault.seals import Label, seal, unseal
 from seikyu.vault.secrets import Vault
-from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LIFE_S, MFK, MISOCA, SetClock, ring, told, tokens
+from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LIFE_S, MFK, MISOCA, SetClock, ring, tokens, told
 
 LABEL = Label("mfk-main", "mfkessai", "api_key", 1)
 
@@ -24,13 +24,13 @@ def put_key(vault: Vault) -> None:
     vault.put_api_key(MFK, SecretStr(API_KEY))
 
 
-def tamper(home: Path, statement: str) -> None:
+def tamper(home: Path, statement: str, *values: str) -> None:
     with sqlite3.connect(home / "seikyu.db") as database:
-        database.execute(statement)
+        database.execute(statement, values)
     database.close()
 
 
-def rows(home: Path) -> list[tuple[object, ...]]:
+def rows(home: Path) -> list[tuple[str, ...]]:
     database = sqlite3.connect(home / "seikyu.db")
     found = database.execute("SELECT * FROM secret ORDER BY connection").fetchall()
     database.close()
@@ -112,7 +112,7 @@ def test_two_rows_that_changed_their_seals_do_not_open(vault: Vault, home: Path)
     connect(vault)
     vault.put_grant(MISOCA, client_id=CLIENT_ID, client_secret=SecretStr("other"), answer=tokens(7))
     seals = {row[0]: row[4] for row in rows(home)}
-    tamper(home, f"UPDATE secret SET sealed = '{seals[MISOCA.name]}' WHERE connection = '{FREEE.name}'")
+    tamper(home, "UPDATE secret SET sealed = ? WHERE connection = ?", seals[MISOCA.name], FREEE.name)
 
     assert vault.state(FREEE) == "undecryptable"
     assert vault.state(MISOCA) == "ready"
@@ -137,7 +137,7 @@ def test_two_rows_that_changed_their_seals_do_not_open(vault: Vault, home: Path)
 )
 def test_a_row_that_was_changed_is_named_and_kept(vault: Vault, home: Path, change: str) -> None:
     connect(vault)
-    tamper(home, f"UPDATE secret SET {change}")
+    tamper(home, f"UPDATE secret SET {change}")  # noqa: S608 - the changes stand above
     before = rows(home)
 
     assert vault.state(FREEE) == "undecryptable"
@@ -207,7 +207,7 @@ def test_a_row_that_names_our_key_but_was_sealed_with_another_does_not_open(
     store: Store, clock: SetClock, home: Path
 ) -> None:
     connect(Vault(store, clock, lambda: ring(1)))
-    tamper(home, f"UPDATE secret SET key_id = '{ring(2).current.id}'")
+    tamper(home, "UPDATE secret SET key_id = ?", ring(2).current.id)
 
     assert Vault(store, clock, lambda: ring(2)).state(FREEE) == "undecryptable"
 
@@ -283,7 +283,7 @@ def test_no_traceback_shows_a_secret_even_with_the_variables_of_every_frame(
     vault: Vault, home: Path, plain: bytes
 ) -> None:
     put_key(vault)
-    tamper(home, f"UPDATE secret SET sealed = '{seal(ring().current, LABEL, SecretBytes(plain))}'")
+    tamper(home, "UPDATE secret SET sealed = ?", seal(ring().current, LABEL, SecretBytes(plain)))
 
     with pytest.raises(StoreDamaged) as caught:
         vault.api_key(MFK)

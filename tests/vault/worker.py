@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+
 from seikyu.errors import SeikyuError
 from seikyu.store.database import Store
 from seikyu.store.presence import Presence

@@ -92,9 +92,7 @@ async def read_credit(reader: Reader, customer: Customer, amount: int | None, to
     )
     unpaid = [of_customer, ("unpaid", "true"), ("limit", str(PAGE_SIZE))]
     # each of the two lists leaves out what the other has
-    pages = [
-        await reader.read(billings, query=unpaid) for billings in (LIST_BILLINGS, LIST_QUALIFIED_BILLINGS)
-    ]
+    pages = [await reader.read(billings, query=unpaid) for billings in (LIST_BILLINGS, LIST_QUALIFIED_BILLINGS)]
     return judge_credit(
         [facility for facility in facilities.items if facility.customer_id == customer.id],
         [billing for page in pages for billing in page.items if billing.customer_id == customer.id],

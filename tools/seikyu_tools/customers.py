@@ -22,9 +22,7 @@ MAX_WITH_DESTINATIONS: Final = 10
 """Each customer's destinations are a request of their own."""
 MAX_DESTINATIONS: Final = 20
 _ID: Final = re.compile(r"[0-9A-Za-z]{4}-[0-9A-Za-z]{4}", re.ASCII)
-_COMPANY_FORMS: Final = re.compile(
-    r"\((?:株|有|合|同|資)\)|株式会社|有限会社|合同会社|合資会社|合名会社|[\s・,.]"
-)
+_COMPANY_FORMS: Final = re.compile(r"\((?:株|有|合|同|資)\)|株式会社|有限会社|合同会社|合資会社|合名会社|[\s・,.]")
 
 
 class DestinationRow(Result):
@@ -95,18 +93,16 @@ async def _exact(query: str, reader: Reader) -> tuple[Customer, ...]:
     """The customer whose id or number is `query`."""
     keys = ("ids", "number") if _ID.fullmatch(query) else ("number",)
     pages = [await reader.read(LIST_CUSTOMERS, query=[(key, query)]) for key in keys]
-    return tuple(
-        dict.fromkeys(each for page in pages for each in page.items if query in {each.id, each.number})
-    )
+    return tuple(dict.fromkeys(each for page in pages for each in page.items if query in {each.id, each.number}))
 
 
 async def _by_name(query: str, command: LookupCustomer, reader: Reader) -> Found:
     """MFK cannot search names, so its pages are read and compared here, up to `MAX_PAGES`."""
-    wanted, cursor, found = plain_name(query), command.cursor, list[Customer]()
+    cursor, found = command.cursor, list[Customer]()
     for _ in range(MAX_PAGES):
         page = await _page(reader, limit=PAGE_SIZE, cursor=cursor)
         for customer in page.items:
-            if wanted in plain_name(customer.name):
+            if is_named(customer.name, query):
                 found.append(customer)
             if len(found) == command.limit:
                 is_last = customer is page.items[-1] and page.next_cursor is None
@@ -127,10 +123,19 @@ async def _page(reader: Reader, *, limit: int, cursor: str | None) -> Page[Custo
     return await reader.read(LIST_CUSTOMERS, query=[("limit", str(limit)), *after])
 
 
+def is_named(name: str, query: str) -> bool:
+    """Whether `query` is part of `name`, with or without legal form, blanks, and differences of width and case."""
+    return plain_name(query) in plain_name(name) or _folded(query) in _folded(name)
+
+
 def plain_name(name: str) -> str:
-    """A company's name without its legal form, blanks, and differences of width and case."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    """A company's name as it is compared; one that is nothing but a legal form keeps it."""
+    folded = _folded(name)
     return _COMPANY_FORMS.sub("", folded) or folded
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 async def _row(customer: Customer, reader: Reader | None) -> CustomerRow:
@@ -141,9 +146,7 @@ async def _row(customer: Customer, reader: Reader | None) -> CustomerRow:
         name=shown(customer.name, 100),
         has_alert=customer.has_alert,
         payment_method=customer.payment_method.kind if customer.payment_method else None,
-        destinations=None
-        if destinations is None
-        else [_destination_row(each) for each in destinations.items],
+        destinations=None if destinations is None else [_destination_row(each) for each in destinations.items],
         more_destinations=destinations is not None and destinations.next_cursor is not None,
     )
 
@@ -154,9 +157,7 @@ async def _destinations(customer: Customer, reader: Reader) -> Page[Destination]
 
 
 def _destination_row(destination: Destination) -> DestinationRow:
-    return DestinationRow(
-        id=destination.id, name=_shown(destination.name), department=_shown(destination.department)
-    )
+    return DestinationRow(id=destination.id, name=_shown(destination.name), department=_shown(destination.department))
 
 
 def _shown(text: str | None) -> str | None:
@@ -168,9 +169,7 @@ def _sentence(page: CustomerPage) -> Text:
     if page.truncated:
         found += Text("続きは next_cursor で取得できます。", "There are more: pass next_cursor.")
     if any(row.destinations is None for row in page.customers):
-        found += Text(
-            "請求先は10件以下に絞ると返します。", "Destinations come when 10 or fewer are asked for."
-        )
+        found += Text("請求先は10件以下に絞ると返します。", "Destinations come when 10 or fewer are asked for.")
     return found
 
 

@@ -162,9 +162,7 @@ def _request(
         amounts_per_tax_rate_type=None if is_computed_by_mfk else _totals_payload(totals),
         transaction_details=[_detail(line) for line in lines],
     )
-    return ProviderRequest(
-        operation=CREATE_TRANSACTION.name, body=payload.model_dump(mode="json", exclude_none=True)
-    )
+    return ProviderRequest(operation=CREATE_TRANSACTION.name, body=payload.model_dump(mode="json", exclude_none=True))
 
 
 def _totals_payload(totals: Totals) -> list[TaxTotalPayload]:
@@ -246,9 +244,7 @@ def _view(found: Transaction) -> TransactionView:
         customer_id=found.customer_id,
         destination_id=found.destination_id,
         amount_yen=found.amount,
-        totals_yen={
-            shown(total.tax_rate_type, 30): total.amount for total in found.amounts_per_tax_rate_type or ()
-        },
+        totals_yen={shown(total.tax_rate_type, 30): total.amount for total in found.amounts_per_tax_rate_type or ()},
         date=found.date,
         issue_date=found.issue_date,
         due_date=found.due_date,
@@ -261,9 +257,7 @@ def _view(found: Transaction) -> TransactionView:
 
 
 def _line_text(line: TransactionDetail) -> str:
-    figures = (
-        "?" if line.quantity is None or line.unit_price is None else f"{line.quantity} x {line.unit_price}"
-    )
+    figures = "?" if line.quantity is None or line.unit_price is None else f"{line.quantity} x {line.unit_price}"
     tax = " ".join(shown(word, 30) for word in (line.tax_rate_type, line.tax_included_type) if word)
     return f"{shown(line.description)}: {figures} = {line.amount} {tax}".rstrip()
 

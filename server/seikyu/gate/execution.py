@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 
@@ -26,7 +26,9 @@ ClientOf: TypeAlias = Callable[[Connection], Client]
 OnStep: TypeAlias = Callable[[str, Action], None]
 """Told after each durable step: `claimed`, `answered`, `recorded`."""
 
-_NO_STEPS: Final[OnStep] = lambda _step, _action: None  # noqa: E731 - a default of one word
+
+def no_steps(_step: str, _action: Action) -> None:
+    """Nobody is told."""
 
 
 class Executor:
@@ -38,7 +40,7 @@ class Executor:
         claims: Claims,
         reconciliation: Reconciliation,
         client_of: ClientOf,
-        on_step: OnStep = _NO_STEPS,
+        on_step: OnStep = no_steps,
     ) -> None:
         self._store = store
         self._claims = claims

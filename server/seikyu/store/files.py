@@ -119,11 +119,12 @@ class DocumentStore:
             raise self._outside(path)
         if not asked.is_absolute():
             return self._roots[0], asked.parts or (".",)
-        for root in self._roots:
-            for base in (root.named, root.real):
-                if asked.is_relative_to(base) and asked != base:
-                    return root, asked.relative_to(base).parts
-        raise self._outside(path)
+        bases = [(base, root) for root in self._roots for base in (root.named, root.real)]
+        holding = [(base, root) for base, root in bases if asked != base and asked.is_relative_to(base)]
+        if not holding:
+            raise self._outside(path)
+        base, root = max(holding, key=lambda pair: len(pair[0].parts))  # an inbox inside another root is itself
+        return root, asked.relative_to(base).parts
 
     @contextmanager
     def _open_source(self, root: _Root, parts: tuple[str, ...], path: str) -> Generator[int]:
@@ -289,7 +290,7 @@ def _is_text(path: str) -> bool:
 def _stat_or_none(folder: Path) -> os.stat_result | None:
     try:
         return folder.stat()
-    except FileNotFoundError:
+    except OSError:  # not there yet
         return None
 
 

@@ -62,7 +62,7 @@ class Doors:
 
 def own_hosts(host: str, port: int) -> frozenset[str]:
     """What a browser on this machine may call us, when we listen at the loopback address `host`."""
-    literal = f"[{host}]" if ":" in host else host
+    literal = f"[{host.strip('[]')}]" if ":" in host else host
     return frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", literal))
 
 

@@ -8,12 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 
 def _id_text(value: object) -> object:
+    if isinstance(value, str):
+        return value.strip()
     return str(value) if type(value) is int else value
 
 
-DocumentId = Annotated[
-    str, BeforeValidator(_id_text), StringConstraints(strip_whitespace=True, min_length=1, max_length=200)
-]
+DocumentId = Annotated[str, BeforeValidator(_id_text), StringConstraints(min_length=1, max_length=200)]
 """Documented as text; a number is read as its digits (assumed harmless)."""
 
 

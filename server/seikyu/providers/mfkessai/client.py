@@ -34,9 +34,7 @@ from seikyu.spec import (
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 DEFAULT_BASE_URLS: Final[Mapping[Environment, str]] = {
-    environment: url
-    for (provider, environment), url in settings.DEFAULT_BASE_URLS.items()
-    if provider == "mfkessai"
+    environment: url for (provider, environment), url in settings.DEFAULT_BASE_URLS.items() if provider == "mfkessai"
 }
 
 _UNAUTHORIZED: Final = 401
@@ -98,9 +96,7 @@ class MfKessaiClient:
         except SeikyuError as error:  # before the first byte
             return NotSent(error.what + error.next_step)
         body = None if request.body is None else json_body(request.body)
-        written = await self._http.write(
-            operation.method, url, headers={name: secret}, body=body, fence=fence
-        )
+        written = await self._http.write(operation.method, url, headers={name: secret}, body=body, fence=fence)
         if not isinstance(written, HttpAnswer):
             return written
         if written.is_success:
@@ -111,14 +107,10 @@ class MfKessaiClient:
         codes = error_codes(answer.json)
         if answer.status == _UNAUTHORIZED:
             name = self._connection.name
-            step = Text(
-                f"seikyu connect {name} で接続し直してください。", f"Connect again: seikyu connect {name}"
-            )
+            step = Text(f"seikyu connect {name} で接続し直してください。", f"Connect again: seikyu connect {name}")
             return LoginRequired(_KEY_REFUSED, step)
         if answer.status == _TOO_MANY_REQUESTS:
-            return ProviderBusy(
-                _BUSY, Text("少し待ってからもう一度お試しください。", "Wait a little and try again.")
-            )
+            return ProviderBusy(_BUSY, Text("少し待ってからもう一度お試しください。", "Wait a little and try again."))
         if codes is None:
             return _not_understood(answer.status)
         return MfkRefused(refusal_text(operation.title, codes), status=answer.status, codes=codes)
@@ -139,9 +131,7 @@ def _refused(operation: WriteOperation[Any], answer: HttpAnswer) -> NotSent | Re
     if answer.status == _TOO_MANY_REQUESTS:
         return NotSent(_BUSY)  # errors page: nothing was processed
     if answer.status == _CLIENT_CANCELED or _HALF_DONE in codes:
-        return Lost(
-            Text("MFKの処理が途中で打ち切られました。", "MFK broke the processing off midway."), answer.status
-        )
+        return Lost(Text("MFKの処理が途中で打ち切られました。", "MFK broke the processing off midway."), answer.status)
     reason = refusal_text(operation.title, codes)
     if answer.status == _UNAUTHORIZED:
         reason = _KEY_REFUSED + Text("接続し直してください。", "Connect the account again.")

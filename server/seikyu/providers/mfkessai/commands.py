@@ -25,6 +25,8 @@ def _id(value: str) -> str:
 
 Id: TypeAlias = Annotated[str, AfterValidator(_id)]
 """Issued by MFK. Its shape is checked, not shown: a pattern would cost every model tokens."""
+PlainYen: TypeAlias = Annotated[Yen, WithJsonSchema({"type": "integer"})]
+"""Bounds are checked and told when broken; in the schema they would cost tokens."""
 ConnectionName: TypeAlias = Annotated[str | SkipJsonSchema[None], Field(description="from list_connections")]
 
 
@@ -49,7 +51,7 @@ class CheckCreditBalance(Command):
 
     connection: ConnectionName = None
     customer_id: Annotated[Id, Field(description="from lookup_customer")]
-    amount: Annotated[Yen | SkipJsonSchema[None], Field(description="yen, tax included")] = None
+    amount: Annotated[PlainYen | SkipJsonSchema[None], Field(description="yen, tax included")] = None
 
 
 class TransactionLine(Command):
@@ -62,7 +64,7 @@ class TransactionLine(Command):
 
 class TaxRateTotal(Command):
     tax_rate_type: Annotated[TaxRateType, WithJsonSchema({"type": "string"})]
-    amount: SignedYen
+    amount: Annotated[SignedYen, WithJsonSchema({"type": "integer"})]
 
 
 class TransactionDraft(Command):
@@ -80,7 +82,7 @@ class TransactionDraft(Command):
         Field(description="your own, unique forever; absent: made for you"),
     ] = None
     amount: Annotated[
-        Yen | SkipJsonSchema[None], Field(description="yen, tax included; checked against the lines")
+        PlainYen | SkipJsonSchema[None], Field(description="yen, tax included; checked against the lines")
     ] = None
     totals: Annotated[
         list[TaxRateTotal] | SkipJsonSchema[None],
@@ -143,6 +145,4 @@ class CancelTransaction(Command):
 
     connection: ConnectionName = None
     transaction_id: Annotated[Id, Field(description="from get_transaction")]
-    reason: Annotated[
-        str, Field(min_length=1, max_length=200, description="kept in the audit, not sent to MFK")
-    ]
+    reason: Annotated[str, Field(min_length=1, max_length=200, description="kept in the audit, not sent to MFK")]

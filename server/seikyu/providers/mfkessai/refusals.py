@@ -57,9 +57,7 @@ def refusal_text(title: Text, codes: Sequence[str]) -> Text:
     return sum(dict.fromkeys(told), start=head)
 
 
-_UNTOLD: Final = Text(
-    "理由はMFKのエラーコード一覧で確認してください。", "MFK's list of error codes gives the reason."
-)
+_UNTOLD: Final = Text("理由はMFKのエラーコード一覧で確認してください。", "MFK's list of error codes gives the reason.")
 _LINES: Final = Text(
     "明細の金額・数量・単価を確認してください（小数点以下4桁まで、金額は数量×単価）。",
     "Check the lines: at most 4 decimals, and amount is quantity x unit price.",
@@ -88,8 +86,7 @@ MEANINGS: Final[Mapping[str, Text]] = {
     "already_exists": Text(
         "同じ番号が登録済みです（キャンセル済みの番号も再利用できません）。"
         "get_transaction で内容を比べるか、新しい番号にしてください。",
-        "The number is taken, and stays taken after a cancellation."
-        " Compare with get_transaction or choose a new one.",
+        "The number is taken, and stays taken after a cancellation. Compare with get_transaction or choose a new one.",
     ),
     "not_found": Text(
         "指定したIDのものがMFKにありません。IDを取得し直してください。",

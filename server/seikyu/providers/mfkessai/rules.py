@@ -220,9 +220,7 @@ def unique_totals(pairs: Iterable[tuple[TaxRateType, int]]) -> Totals:
     totals: dict[TaxRateType, int] = {}
     for rate, amount in pairs:
         if rate in totals:
-            raise InvalidArguments(
-                Text(f"税率別合計に {rate} が二度あります。", f"The totals name {rate} twice.")
-            )
+            raise InvalidArguments(Text(f"税率別合計に {rate} が二度あります。", f"The totals name {rate} twice."))
         totals[rate] = amount
     return {rate: totals[rate] for rate in RATES if rate in totals}
 
@@ -245,8 +243,7 @@ def check_totals(lines: Sequence[Line], totals: Totals) -> None:
         if rate in exact and not abs(totals[rate] - exact[rate]) < 1:
             raise InvalidArguments(
                 Text(
-                    f"{rate} の合計 {totals[rate]}円が、明細からの計算値"
-                    f" {plain(exact[rate])}円と1円以上違います。",
+                    f"{rate} の合計 {totals[rate]}円が、明細からの計算値 {plain(exact[rate])}円と1円以上違います。",
                     f"The {rate} total of {totals[rate]} yen is a yen or more away from {plain(exact[rate])},"
                     " which its lines come to.",
                 )

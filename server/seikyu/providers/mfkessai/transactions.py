@@ -192,17 +192,13 @@ def _are_totals(payload: TransactionPayload, found: Transaction) -> bool:
         asked = {total.tax_rate_type: total.amount for total in payload.amounts_per_tax_rate_type}
         return returned == asked
     exact = {str(rate): total for rate, total in exact_totals(lines_of(payload)).items()}
-    is_within = all(
-        abs(amount - exact.get(rate, Decimal("Infinity"))) < 1 for rate, amount in returned.items()
-    )
+    is_within = all(abs(amount - exact.get(rate, Decimal("Infinity"))) < 1 for rate, amount in returned.items())
     return not returned or (returned.keys() == exact.keys() and is_within)
 
 
 def _descriptions(of: TransactionPayload | Transaction) -> Counter[str]:
     """How often each description stands there; blanks and character widths may be written anew."""
-    return Counter(
-        " ".join(unicodedata.normalize("NFKC", line.description).split()) for line in of.transaction_details
-    )
+    return Counter(" ".join(unicodedata.normalize("NFKC", line.description).split()) for line in of.transaction_details)
 
 
 def _sums(of: Iterable[Line | TransactionDetail]) -> dict[tuple[str | None, str | None], Decimal]:

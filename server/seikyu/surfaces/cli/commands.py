@@ -35,7 +35,7 @@ def build(open_house: Callable[[], House]) -> click.Group:
         if ctx.obj is None:
             ctx.obj = open_house()
 
-    groups = (operators.group, records.audit, records.policy, records.tools)
+    groups = (operators.group, records.audit, records.policy, records.list_tools)
     for command in (*serving.COMMANDS, *accounts.COMMANDS, *groups, *decisions.COMMANDS):
         seikyu.add_command(command)
     return seikyu

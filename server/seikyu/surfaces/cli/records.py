@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate import audit as audit_log
 from seikyu.gate.policy import parse_policy
+from seikyu.spec import Tool
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 
@@ -64,26 +66,26 @@ def check(house: House, file: str | None) -> None:
     screen.say(said, house.lang, "bold green")
 
 
-@click.command()
+@click.command(name="tools")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--markdown", is_flag=True, help="README の表 / the table of the README")
 @click.pass_obj
-def tools(house: House, *, as_json: bool, markdown: bool) -> None:
+def list_tools(house: House, *, as_json: bool, markdown: bool) -> None:
     """道具の一覧 / The tools a model sees."""
     if as_json:
         screen.print_json(house.listed_tools())
         return
     if markdown:
-        click.echo(tool_table(house))
+        click.echo(tool_table(house.tools))
         return
     rows = [(tool.name, tool.title, tool.toolset, tool.effect.value) for tool in house.tools]
     screen.table(Text("道具", "Tools").say(house.lang), ("name", "title", "toolset", "effect"), rows)
 
 
-def tool_table(house: House) -> str:
+def tool_table(tools: Sequence[Tool]) -> str:
     """The README's table of tools, one row a tool."""
     lines = ["| tool | 名称 | toolset | effect | what it does |", "|---|---|---|---|---|"]
-    for tool in house.tools:
+    for tool in tools:
         first = " ".join((tool.command.__doc__ or "").split()).split(". ")[0].rstrip(".")
         lines.append(f"| `{tool.name}` | {tool.title} | {tool.toolset} | {tool.effect.value} | {first}. |")
     return "\n".join(lines)

@@ -107,6 +107,10 @@ class Stage:
         return self.folder / "home"
 
     @property
+    def policy_file(self) -> Path:
+        return self.folder / "config" / "policy.toml"
+
+    @property
     def environment(self) -> dict[str, str]:
         """For every process of the demo. No secret is in it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SEIKYU_")}
@@ -116,6 +120,7 @@ class Stage:
             "SEIKYU_REQUESTER": REQUESTER,
             "SEIKYU_LANG": self.lang,
             "SEIKYU_TIMING_SETTLE_S": "1",
+            "SEIKYU_TIMING_QUIET_S": "3",
             "PYTHONUTF8": "1",
         }
 
@@ -127,7 +132,7 @@ class Stage:
         """Write the configuration and put a document into the inbox."""
         (self.folder / "config").mkdir(parents=True)
         (self.home / "inbox").mkdir(parents=True, mode=0o700)
-        (self.folder / "config" / "policy.toml").write_text(POLICY, encoding="utf-8")
+        self.policy_file.write_text(POLICY, encoding="utf-8")
         (self.folder / "config" / "connections.toml").write_text(_connections(self.twins), encoding="utf-8")
         (self.home / "inbox" / "領収書-青葉商事.pdf").write_bytes(_receipt())
 

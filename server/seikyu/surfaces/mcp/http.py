@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
@@ -136,10 +137,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family, backlog=_BACKLOG)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(
             Text(
-                f"{host} のポート {port} で待ち受けできません（{error.strerror}）。",
-                f"Seikyu cannot listen at {host}, port {port} ({error.strerror}).",
+                f"{host} のポート {port} で待ち受けできません（{reason}）。",
+                f"Seikyu cannot listen at {host}, port {port} ({reason}).",
             ),
             Text("--http で別のポートを指定してください。", "Choose another port with --http."),
         ) from error

@@ -49,13 +49,19 @@ class DecisionForm:
     reason: str
     passphrase: str = field(repr=False)
 
+    def is_answer_to(self, ask: str | None) -> bool:
+        """Whether the page's question, `decide` or `revoke`, is the one that was answered."""
+        return ask == ("revoke" if self.decision == "revoke" else "decide")
+
     @property
     def fault(self) -> Text | None:
         """What the operator has to fill in otherwise; None when the form is complete."""
         if not self.operator or not self.passphrase:
             return Text("操作者名と合言葉を入力してください。", "Enter your operator name and passphrase.")
         if len(self.reason) > MAX_REASON:
-            return Text(f"理由は{MAX_REASON}文字以内で書いてください。", f"Keep the reason within {MAX_REASON} characters.")
+            return Text(
+                f"理由は{MAX_REASON}文字以内で書いてください。", f"Keep the reason within {MAX_REASON} characters."
+            )
         return None
 
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from seikyu.errors import Lang, NotFound, SeikyuError, StoreBusy, StoreDamaged, Text, VoteRefused
+from seikyu.errors import NOTHING, Lang, NotFound, SeikyuError, StoreBusy, StoreDamaged, Text, VoteRefused
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.operators import Key, unlock
@@ -42,14 +42,13 @@ HEADERS: Final[Mapping[str, str]] = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # not `no-referrer`: under it a browser sends `Origin: null` with our own form. Source: Fetch, append a request Origin header
+    # not `no-referrer`: under it a browser sends `Origin: null` with our own form (Chromium 150, tried 2026-11-21)
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": (
-        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), "
-        "publickey-credentials-get=(), usb=()"
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), publickey-credentials-get=(), usb=()"
     ),
 }
 """On every answer of these routes."""
@@ -115,8 +114,13 @@ def _templates(lang: Lang) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(t=Text, lang=lang, linked=lambda text: linked(text.say(lang)))
+    words: dict[str, Any] = {"t": Text, "lang": lang, "linked": partial(_linked, lang)}
+    environment.globals.update(words)
     return environment
+
+
+def _linked(lang: Lang, text: Text) -> list[tuple[str, bool]]:
+    return linked(text.say(lang))
 
 
 class _Page:
@@ -142,7 +146,7 @@ class _Page:
         try:
             return await self._handler(request)
         except SeikyuError as error:
-            return self._pages.notice(_banner(error), _status(error))
+            return self._pages.notice(_banner(error, is_decision=request.method == "POST"), _status(error))
         except Exception:
             # the last wall before the browser: an accountant must be told where to look, never a stack
             log.exception("the approval page failed")
@@ -193,7 +197,7 @@ class _Pages:
         try:
             key = await self._unlock(form)
         except (VoteRefused, StoreBusy) as error:
-            return await self._again(request, form, _banner(error), _status(error))
+            return await self._again(request, form, _banner(error, is_decision=True), _status(error))
         return await self._cast(request, form, key)
 
     async def _cast(self, request: Request, form: DecisionForm, key: Key) -> Response:
@@ -237,13 +241,12 @@ class _Pages:
     async def _refused(self, request: Request, form: DecisionForm, error: SeikyuError) -> Response:
         """Say why the gate did not count the decision, above the action as it is now."""
         sheet = await self._read(request)
-        if isinstance(error, VoteRefused):
-            wanted = "revoke" if form.decision == "revoke" else "decide"
-            if sheet.ask != wanted:
-                return self._show(request, sheet, form=form, banner=_decided(sheet), status=409)
-            if form.digest != sheet.card.digest or form.operator in sheet.card.approvals:
-                return self._show(request, sheet, form=form, banner=_banner(error), status=409)
-        return self._show(request, sheet, form=form, banner=_banner(error), status=_status(error))
+        banner, status = _banner(error, is_decision=True), _status(error)
+        if isinstance(error, VoteRefused) and not form.is_answer_to(sheet.ask):
+            banner, status = _too_late(sheet, form), 409
+        elif form.digest != sheet.card.digest or form.operator in sheet.card.approvals:
+            status = 409
+        return self._show(request, sheet, form=form, banner=banner, status=status)
 
     async def _again(self, request: Request, form: DecisionForm, banner: Text, status: int) -> Response:
         sheet = await self._read(request)
@@ -303,22 +306,34 @@ _STALE: Final = (
     )
     + _NOT_RECORDED
 )
-_CROWDED: Final = Text("決定が混み合っています。少し待ってもう一度送ってください。", "Many decisions are waiting. Send it again in a moment.")
+_CROWDED: Final = Text(
+    "決定が混み合っています。少し待ってもう一度送ってください。",
+    "Many decisions are waiting. Send it again in a moment.",
+)
 
 
-def _decided(sheet: Sheet) -> Text:
+def _too_late(sheet: Sheet, form: DecisionForm) -> Text:
+    """The action has moved on: decided by somebody, or by the same button pressed twice."""
     state = sheet.state_text
-    said = Text(f"この申請は既に決定済みです（現在:「{state.ja}」）。", f"This is decided already; it is now: {state.en}.")
+    if form.decision == "revoke":
+        said = Text(
+            f"もう取り消せません（現在:「{state.ja}」）。", f"It cannot be revoked any more; it is now: {state.en}."
+        )
+    elif sheet.state is State.EXPIRED:
+        said = Text(
+            "この申請は期限切れです。申請し直してもらってください。", "It has expired. Ask for it to be proposed again."
+        )
+    else:
+        said = Text(
+            f"この申請は既に決定済みです（現在:「{state.ja}」）。", f"It is decided already; it is now: {state.en}."
+        )
     return said + _NOT_RECORDED
 
 
-def _banner(error: SeikyuError) -> Text:
+def _banner(error: SeikyuError, *, is_decision: bool) -> Text:
     """What happened, and what an operator can do; next steps that name a tool are the agent's, not theirs."""
-    if isinstance(error, NotFound):
-        return error.what
-    if isinstance(error, VoteRefused):
-        return error.what + _NOT_RECORDED + error.next_step
-    return error.what + error.next_step
+    written = _NOT_RECORDED if is_decision else NOTHING
+    return error.what + written + (NOTHING if isinstance(error, NotFound) else error.next_step)
 
 
 def _status(error: SeikyuError) -> int:
