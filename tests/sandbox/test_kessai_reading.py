@@ -16,9 +16,7 @@ async def _codes(answer: httpx2.Response) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
-async def test_a_missing_or_wrong_key_is_refused_with_an_array(
-    kessai: httpx2.AsyncClient, key: str | None
-) -> None:
+async def test_a_missing_or_wrong_key_is_refused_with_an_array(kessai: httpx2.AsyncClient, key: str | None) -> None:
     del kessai.headers["apikey"]
 
     answer = await kessai.get("/customers", headers={"apikey": key} if key else {})
@@ -93,9 +91,7 @@ async def test_a_customer_is_found_by_its_number_in_a_list_of_one(kessai: httpx2
 async def test_customers_are_filtered_by_alert_payment_method_and_ids(kessai: httpx2.AsyncClient) -> None:
     alerted = (await kessai.get("/customers", params={"has_alert": "true"})).json()["items"]
     debited = (await kessai.get("/customers", params={"payment_method": "account_transfer"})).json()["items"]
-    chosen = (await kessai.get("/customers", params={"ids": [customer_id(3), customer_id(1)]})).json()[
-        "items"
-    ]
+    chosen = (await kessai.get("/customers", params={"ids": [customer_id(3), customer_id(1)]})).json()["items"]
 
     assert [customer["number"] for customer in alerted] == ["C-0002"]
     assert [customer["number"] for customer in debited] == ["C-0010"]
@@ -135,9 +131,7 @@ async def test_destinations_of_two_different_customers_are_none(kessai: httpx2.A
 async def test_facilities_are_asked_by_repeated_and_by_comma_separated_status(
     kessai: httpx2.AsyncClient,
 ) -> None:
-    repeated = (await kessai.get("/credit_facilities", params={"status": ["expired", "inactive"]})).json()[
-        "items"
-    ]
+    repeated = (await kessai.get("/credit_facilities", params={"status": ["expired", "inactive"]})).json()["items"]
     joined = (await kessai.get("/credit_facilities", params={"status": "expired,inactive"})).json()["items"]
     wrong = await kessai.get("/credit_facilities", params={"status": "open"})
 

@@ -194,9 +194,7 @@ async def test_transactions_of_one_destination_and_the_same_days_share_a_billing
     sale: Sale,
 ) -> None:
     first = (await kessai.post("/transactions", json=sale(number="A"))).json()
-    second = (
-        await kessai.post("/transactions", json=sale(number="B", invoice_delivery_methods=["posting"]))
-    ).json()
+    second = (await kessai.post("/transactions", json=sale(number="B", invoice_delivery_methods=["posting"]))).json()
     other_day = (await kessai.post("/transactions", json=sale(number="C", due_date="2027-01-31"))).json()
 
     billing = (await kessai.get(f"/billings/{first['billing_id']}")).json()
@@ -204,9 +202,7 @@ async def test_transactions_of_one_destination_and_the_same_days_share_a_billing
     assert (billing["amount"], billing["invoice_delivery_methods"]) == (22_000, ["email", "posting"])
 
 
-async def test_a_return_comes_back_with_the_minus_in_the_quantity(
-    kessai: httpx2.AsyncClient, sale: Sale
-) -> None:
+async def test_a_return_comes_back_with_the_minus_in_the_quantity(kessai: httpx2.AsyncClient, sale: Sale) -> None:
     lines = [_line(unit_price=11_000, amount=11_000), _line(unit_price=-1_000, amount=-1_000)]
 
     made = (await kessai.post("/transactions", json=sale(transaction_details=lines))).json()

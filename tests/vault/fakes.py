@@ -214,7 +214,7 @@ class HttpRefresh:
 def told(error: BaseException) -> str:
     """All that a log could hold of `error`: its traceback, and the variables of every frame of ours."""
     frames = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in frames.stack if "/server/seikyu/" in frame.filename]
+    ours = [frame for frame in frames.stack if "/seikyu/vault/" in frame.filename]
     frames.stack = traceback.StackSummary.from_list(ours)
     assert ours, "not raised by us"
     return "".join(frames.format()) + repr(error)

@@ -97,9 +97,7 @@ def _release(twins: "Twins", _call: Call) -> Json:
 
 def _register_redirect_uri(twins: "Twins", call: Call) -> Json:
     """Register a callback, as invox does by hand for a real client."""
-    twins.invox.oauth.redirect_uris.append(
-        TypeAdapter(_RedirectUri).validate_json(call.body, strict=True).uri
-    )
+    twins.invox.oauth.redirect_uris.append(TypeAdapter(_RedirectUri).validate_json(call.body, strict=True).uri)
     return {"redirect_uris": twins.invox.oauth.redirect_uris}
 
 

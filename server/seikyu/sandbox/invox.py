@@ -91,8 +91,7 @@ class InvoxTwin:
             ("POST", "/api/public/e_storage", "register_e_storage_document", self._register),
         ]
         self.routes = [
-            Route(method, f"{self.prefix}{path}", f"invox.{name}", handle)
-            for method, path, name, handle in ways
+            Route(method, f"{self.prefix}{path}", f"invox.{name}", handle) for method, path, name, handle in ways
         ]
 
     @property

@@ -101,9 +101,7 @@ _ROWS: Final = (
         spent=200_000,
     ),
     _Row("株式会社ミナト商會", "兵庫県神戸市中央区波止場町2-2", "650-0042", "湊 次郎", "ミナト ジロウ"),
-    _Row(
-        HOSTILE_NAME, "東京都港区芝公園4-2-8", "105-0011", "担当 太郎", "タントウ タロウ", _HOSTILE_DEPARTMENT
-    ),
+    _Row(HOSTILE_NAME, "東京都港区芝公園4-2-8", "105-0011", "担当 太郎", "タントウ タロウ", _HOSTILE_DEPARTMENT),
     _Row("株式会社長浜未払物産", "滋賀県長浜市公園町10-10", "526-0065", "長浜 守", "ナガハマ マモル"),
     _Row(
         "合同会社桜井デザイン",
@@ -139,9 +137,7 @@ _ROWS: Final = (
     _Row("株式会社新潟米穀", "新潟県新潟市中央区新光町4-1", "950-0965", "米山 豊", "ヨネヤマ ユタカ"),
     _Row("株式会社群馬精機", "群馬県前橋市大手町1-1-1", "371-0026", "赤城 翔", "アカギ ショウ"),
     _Row("株式会社埼玉印刷", "埼玉県さいたま市浦和区高砂3-15", "330-0063", "浦和 紙子", "ウラワ カミコ"),
-    _Row(
-        "株式会社千葉ロジスティクス", "千葉県千葉市中央区市場町1-1", "260-0855", "房総 走", "ボウソウ カケル"
-    ),
+    _Row("株式会社千葉ロジスティクス", "千葉県千葉市中央区市場町1-1", "260-0855", "房総 走", "ボウソウ カケル"),
     _Row("株式会社岡山桃源", "岡山県岡山市北区内山下2-4", "700-0824", "桃井 太郎", "モモイ タロウ"),
     _Row("株式会社松山みかん販売", "愛媛県松山市一番町4-4", "790-0001", "伊予 柑", "イヨ カン"),
     _Row("株式会社熊本電機", "熊本県熊本市中央区水前寺6-18", "862-0950", "阿蘇 光", "アソ ヒカル"),
@@ -182,9 +178,7 @@ def seed(now: datetime) -> Seed:
         customers=tuple(_customer(place, row, now) for place, row in enumerate(_ROWS, 1)),
         destinations=tuple(_destination(place, row, now) for place, row in enumerate(_ROWS, 1)),
         facilities=tuple(
-            _facility(place, row, today)
-            for place, row in enumerate(_ROWS, 1)
-            if row.credit is not Credit.NONE
+            _facility(place, row, today) for place, row in enumerate(_ROWS, 1) if row.credit is not Credit.NONE
         ),
         transactions=tuple(transaction for transaction, _ in owed),
         billings=tuple(billing for _, billing in owed),

@@ -109,9 +109,7 @@ class FiltersOf(Generic[Item]):
 
         return Filter(name, code, build)
 
-    def days(
-        self, stem: str, code_stem: str, value_of: Callable[[Item], date]
-    ) -> tuple[Filter[Item], Filter[Item]]:
+    def days(self, stem: str, code_stem: str, value_of: Callable[[Item], date]) -> tuple[Filter[Item], Filter[Item]]:
         """Filter by day, both ends included."""
 
         def build_from(values: Values) -> Test[Item]:

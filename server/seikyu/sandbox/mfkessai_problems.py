@@ -56,9 +56,7 @@ def already_cancelled(transaction_id: str) -> Refusal:
 
 
 def not_cancelable(transaction_id: str) -> Refusal:
-    problem = Problem(
-        "not_cancelable_transaction_status", "cannot be cancelled in this state", transaction_id
-    )
+    problem = Problem("not_cancelable_transaction_status", "cannot be cancelled in this state", transaction_id)
     return Refusal(400, [problem])
 
 

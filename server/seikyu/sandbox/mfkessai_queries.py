@@ -49,9 +49,7 @@ def facilities(ledger: Ledger, query: Query) -> Page[Facility] | Refusal:
     by = FiltersOf[Facility]()
     filters = [
         *_of_customer(by, ledger, lambda one: one.customer_id),
-        by.equals(
-            "customer_examination_id", "invalid_customer_examination_id", lambda one: one.examination_id
-        ),
+        by.equals("customer_examination_id", "invalid_customer_examination_id", lambda one: one.examination_id),
         by.one_of(
             "status",
             "invalid_credit_facility_status",
@@ -90,16 +88,12 @@ def billings(ledger: Ledger, query: Query, *, is_qualified: bool) -> Page[Billin
     by = FiltersOf[Billing]()
     filters = [
         *_of_customer(by, ledger, lambda one: one.customer_id),
-        by.one_of(
-            "status", "invalid_billing_status", _BILLING_STATUSES, lambda one: one.status(ledger.today)
-        ),
+        by.one_of("status", "invalid_billing_status", _BILLING_STATUSES, lambda one: one.status(ledger.today)),
         *by.days("due_date", "invalid_billing_due_date", lambda one: one.due_date),
         *by.days("issue_date", "invalid_billing_issue_date", lambda one: one.issue_date),
         by.flag("unpaid", "invalid_billing_unpaid", ledger.is_unpaid, empty_is_false=True),
         by.equals("invoice_id", "invalid_invoice_id", invoice_id),
-        by.equals(
-            "account_transfer_notification_id", "invalid_account_transfer_notification_id", lambda _: ""
-        ),
+        by.equals("account_transfer_notification_id", "invalid_account_transfer_notification_id", lambda _: ""),
     ]
     chosen = [
         one

@@ -268,9 +268,7 @@ def _check_totals(reading: _Reading, details: Sequence[Detail], totals: Sequence
             reading.refuse(code, "differs from the lines by 1 yen or more", total.amount)
     if set(exact) - {total.tax_rate_type for total in totals}:
         # a guess: a category that the lines use but the list leaves out
-        reading.refuse(
-            "invalid_transaction_amounts_per_tax_rate_type", "a tax category of the lines is missing"
-        )
+        reading.refuse("invalid_transaction_amounts_per_tax_rate_type", "a tax category of the lines is missing")
 
 
 def _amount(

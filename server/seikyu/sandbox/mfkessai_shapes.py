@@ -109,9 +109,7 @@ def show_transaction(transaction: Transaction, key: DeliveryKey) -> Json:
     return shown | ({"billing_id": transaction.billing_id} if transaction.billing_id else {})
 
 
-def show_billing(
-    billing: Billing, transactions: Sequence[Transaction], today: date, key: DeliveryKey
-) -> Json:
+def show_billing(billing: Billing, transactions: Sequence[Transaction], today: date, key: DeliveryKey) -> Json:
     """Show a billing made of `transactions`, those that count."""
     totals = totals_of(transactions)
     methods = {method for transaction in transactions for method in transaction.draft.delivery_methods}

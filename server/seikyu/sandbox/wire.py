@@ -66,9 +66,7 @@ class Route:
 
     def path_ids(self, path: str) -> tuple[str, ...] | None:
         """Return the ids that `path` carries, or None when it is another path."""
-        pattern = re.sub(
-            r"\{\w+\}", "([^/]+)", re.escape(self.template).replace(r"\{", "{").replace(r"\}", "}")
-        )
+        pattern = re.sub(r"\{\w+\}", "([^/]+)", re.escape(self.template).replace(r"\{", "{").replace(r"\}", "}"))
         found = re.fullmatch(pattern, path)
         return found.groups() if found else None
 
@@ -90,9 +88,7 @@ def dump_json(value: Json) -> str:
         case Decimal():
             return plain(value)
         case Mapping():
-            return (
-                "{" + ", ".join(f"{dump_json(key)}: {dump_json(item)}" for key, item in value.items()) + "}"
-            )
+            return "{" + ", ".join(f"{dump_json(key)}: {dump_json(item)}" for key, item in value.items()) + "}"
         case _:
             return "[" + ", ".join(dump_json(item) for item in value) + "]"
 
