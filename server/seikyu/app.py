@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,7 @@ from seikyu import __version__
 from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
 from seikyu.models import Connection, SystemClock
 from seikyu.settings import Settings, read_settings
-from seikyu.spec import Effect, Principal, Tool
+from seikyu.spec import Effect, Principal, Tool, ToolAnswer
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -49,7 +49,7 @@ class Home:
     def lang(self) -> Lang:
         return self.settings.lang
 
-    @cached_property
+    @property
     def tools(self) -> Sequence[Tool]:
         """What a model sees: the chosen toolsets, and no writes when read-only."""
         from seikyu_tools import TOOLS
@@ -83,10 +83,15 @@ class Home:
     def logins(self) -> _Logins:
         return _Logins(self, self._opened)
 
+    @cached_property
     def pipeline(self) -> Pipeline:
         from seikyu.pipeline import Pipeline
 
         return Pipeline(self.tools, lambda: self._opened.rooms)
+
+    async def call(self, principal: Principal, name: str, arguments: Mapping[str, object] | None) -> ToolAnswer:
+        """Hand a call to the pipeline, which is imported by the first one: a client that only lists need not wait."""
+        return await self.pipeline.call(principal, name, arguments)
 
     def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Run asynchronous work to its end and close what it opened at the providers."""
@@ -95,7 +100,8 @@ class Home:
             try:
                 return await work()
             finally:
-                await self.edge.aclose()
+                if "edge" in self.__dict__:
+                    await self.edge.aclose()
 
         try:
             return anyio.run(whole)
@@ -119,7 +125,7 @@ class Home:
         _log_to_stderr()
         self._check_policy()
         principal = Principal(self.settings.requester, "stdio", self.lang)
-        server = build_server(self.pipeline(), version=__version__, principal_of=lambda _context: principal)
+        server = build_server(self, version=__version__, principal_of=lambda _context: principal)
 
         async def serve() -> None:
             async with anyio.create_task_group() as tasks:
@@ -152,7 +158,7 @@ class Home:
         from seikyu.surfaces.web import approval_routes
 
         principal = Principal(self.settings.requester, "http", self.lang)
-        server = build_server(self.pipeline(), version=__version__, principal_of=lambda _context: principal)
+        server = build_server(self, version=__version__, principal_of=lambda _context: principal)
         hosts = own_hosts(host, port)
 
         @asynccontextmanager

@@ -77,7 +77,7 @@ class Settings:
 
 
 class _ConnectionRow(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     provider: ProviderName
@@ -107,7 +107,7 @@ class _ConnectionRow(BaseModel):
 
 
 class _ConnectionsFile(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     schema_: int = Field(alias="schema", ge=1, le=1)
     connection: list[_ConnectionRow] = []

@@ -30,13 +30,13 @@ CommandT = TypeVar("CommandT", bound="Command")
 class Command(BaseModel):
     """The arguments of a tool: the schema a model sees, the validation, and what the policy judges."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
 class Result(BaseModel):
     """What a tool answers; its schema is the tool's `outputSchema`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Effect(StrEnum):
@@ -77,7 +77,7 @@ class Principal:
 class FileDigest(BaseModel):
     """A document that travels with a request: what it is, never its bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     size: int
@@ -91,7 +91,7 @@ class FileDigest(BaseModel):
 class ProviderRequest(BaseModel):
     """The exact request: what is shown, hashed, approved and sent. `body` holds no float."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     operation: str
     path: Mapping[str, str] = {}
@@ -104,7 +104,7 @@ class ProviderRequest(BaseModel):
 class Particulars(BaseModel):
     """What the policy judges and the operator reads first. Facts of the request, not of the agent's words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     amount: int | None = None
     """Yen, tax included; None when the operation moves no amount."""

@@ -26,7 +26,7 @@ def die_after(step: str) -> Home:
 async def main() -> None:
     home = die_after(sys.argv[1])
     principal = Principal(home.settings.requester, "test", "en")
-    await home.pipeline().call(principal, "register_transaction", json.loads(sys.argv[2]))
+    await home.call(principal, "register_transaction", json.loads(sys.argv[2]))
 
 
 if __name__ == "__main__":

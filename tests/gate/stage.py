@@ -95,9 +95,9 @@ class PretendClock:
 class PretendProvider:
     """Keeps what was booked, by number; answers as the test says."""
 
-    booked: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    booked: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     sends: int = 0
-    answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list)
+    answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list[Callable[[ProviderRequest], Sent]])
     before_answer: Callable[[], None] = lambda: None
 
     async def send(self, operation: WriteOperation[Any], request: ProviderRequest, *, fence: Fence) -> Sent:

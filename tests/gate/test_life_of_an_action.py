@@ -232,7 +232,7 @@ async def test_a_request_that_never_left_is_tried_three_times_and_then_given_up(
     stage.provider.answers = [lambda _request: NotSent(Text("接続不可", "no route"))] * 3
     action = stage.propose("A-1", 50_000)
 
-    states = []
+    states: list[State] = []
     for _ in range(3):
         states.append((await stage.executor.execute(action.id)).state)
         stage.clock.advance(seconds=60)

@@ -1,5 +1,6 @@
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +9,8 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from seikyu.errors import LoginRequired, ProviderUnavailable, SeikyuError
-from seikyu.store.database import Store
+from seikyu.errors import LoginRequired, ProviderUnavailable, SeikyuError, StoreBusy, Text
+from seikyu.store.database import Store, Tx
 from seikyu.store.presence import Presence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
 from seikyu.vault.renewals import LEASE_S, REFUSALS, Renewals
@@ -139,8 +140,17 @@ async def test_a_clock_that_was_set_back_makes_the_token_be_renewed_early(desk: 
     assert await desk.token() == access(1)
 
 
+async def test_a_clock_that_was_set_back_does_not_prolong_a_rest(desk: Desk) -> None:
+    desk.provider.steps = [UNSENT, tokens(1)]
+    with pytest.raises(ProviderUnavailable):
+        await desk.token(refused=access(0))
+    desk.clock.advance(-3600)
+
+    assert await desk.token(refused=access(0)) == access(1)
+
+
 async def test_an_answer_without_a_refresh_token_keeps_the_old_one(desk: Desk) -> None:
-    desk.provider.steps = [tokens(1, refresh=False, scope=None), tokens(2)]
+    desk.provider.steps = [tokens(1, refresh=False, scope=None)] * 2
     for _ in range(2):
         desk.clock.advance(LIFE_S)
         await desk.token()
@@ -524,6 +534,54 @@ async def test_a_late_failure_does_not_undo_a_login(desk: Desk) -> None:
 
     assert await desk.token() == access(9)
     assert desk.vault.state(FREEE) == "ready"
+
+
+def test_a_lease_is_given_up_only_by_who_saw_that_very_lease(desk: Desk) -> None:
+    ours = Renewals(desk.vault, desk.clock, desk.presence)
+    first = ours.begin(desk.vault.grant(FREEE))
+    assert first is not None
+    seen = desk.vault.grant(FREEE)
+    ours.finish(first, UNSENT)
+    desk.clock.advance(1)
+    second = ours.begin(desk.vault.grant(FREEE))
+    assert second is not None
+
+    ours.give_up(seen)
+    assert desk.vault.grant(FREEE).state is GrantState.REFRESHING
+    assert ours.finish(second, tokens(1)) == tokens(1).access_token
+
+
+async def test_new_tokens_are_kept_even_if_the_database_was_locked_at_first(
+    desk: Desk, home: Path, clock: SetClock
+) -> None:
+    store = BusyStore(home / "seikyu.db")
+    custodian = TokenCustodian(Vault(store, clock, ring), clock, desk.presence, desk.provider)
+
+    async def locked_meanwhile() -> TokenResult:
+        store.times_busy = 2
+        return tokens(1)
+
+    clock.advance(LIFE_S)
+    desk.provider.steps = [locked_meanwhile]
+    got = await custodian.access_token(FREEE)
+    store.close()
+
+    assert (got, store.times_busy) == (tokens(1).access_token, 0)
+    assert await desk.token() == access(1)
+
+
+class BusyStore(Store):
+    """A database that stays locked as often as it is told, without the 30 s of waiting."""
+
+    times_busy = 0
+
+    @contextmanager
+    def write(self) -> Generator[Tx]:
+        if self.times_busy:
+            self.times_busy -= 1
+            raise StoreBusy(Text("", "Locked."))
+        with super().write() as tx:
+            yield tx
 
 
 async def test_a_disconnection_counts_at_once(desk: Desk) -> None:

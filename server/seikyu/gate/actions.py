@@ -60,7 +60,7 @@ WRITTEN: Final[dict[State, Literal["no", "yes", "unknown"]]] = {
 class Action(BaseModel):
     """A row of the action table. `canonical` is what is shown, approved and sent."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: str
     revision: int

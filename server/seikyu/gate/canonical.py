@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import rfc8785
 
@@ -28,10 +29,10 @@ def _refuse_floats(value: object) -> None:
         msg = "a float has no place in a canonical action"
         raise ValueError(msg)  # noqa: TRY004 - the caller handles one class of fault
     if isinstance(value, dict):
-        for part in value.values():
+        for part in cast("dict[str, object]", value).values():
             _refuse_floats(part)
     elif isinstance(value, list | tuple):
-        for part in value:
+        for part in cast("Sequence[object]", value):
             _refuse_floats(part)
 
 

@@ -30,7 +30,7 @@ _Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
 class Facts(BaseModel):
     """What the rules may look at. Totals and duplicates come from the store, under its lock."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     operation: str
     provider: ProviderName
@@ -51,7 +51,7 @@ class Facts(BaseModel):
 class Rule(BaseModel):
     """Conditions that must all hold. `over` is strict, `at_most` is not."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     id: _Id
     why: str = Field(min_length=1, max_length=200)
@@ -102,7 +102,7 @@ class AskRule(Rule):
 class Example(BaseModel):
     """The operator's own statement of what the rules must say."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     name: str = Field(min_length=1)
     given: Facts
@@ -113,7 +113,7 @@ class Example(BaseModel):
 class PolicyFile(BaseModel):
     """The whole of `policy.toml`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     schema_: Literal[1] = Field(alias="schema")
     version: str

@@ -30,7 +30,8 @@ _AGAIN = Text("しばらくしてからもう一度試してください。", "T
 def _queries() -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
     import aiosql
 
-    return aiosql.from_path(Path(str(files(__package__) / "queries")), "sqlite3", mandatory_parameters=False)
+    load: Any = aiosql.from_path  # pyright: ignore[reportUnknownMemberType] - its driver argument has no type
+    return load(Path(str(files("seikyu.store") / "queries")), "sqlite3", mandatory_parameters=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _make_private(path: Path) -> None:
 
 
 def _migrations() -> list[tuple[int, str]]:
-    folder = files(__package__) / "migrations"
+    folder = files("seikyu.store") / "migrations"
     found = [
         (int(entry.name[:4]), entry.read_text(encoding="utf-8"))
         for entry in folder.iterdir()

@@ -20,7 +20,7 @@ DocumentId = Annotated[str, BeforeValidator(_id_text), StringConstraints(min_len
 class EStorageRegistered(BaseModel):
     """書類登録: the document is in 電子帳簿保存."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", defer_build=True)
 
     id: DocumentId
     """書類ID."""

@@ -52,7 +52,7 @@ MaybeText: TypeAlias = Annotated[str | None, BeforeValidator(_empty_is_none)]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Pagination(_Answer):
@@ -200,7 +200,7 @@ class Billing(_HasDelivery):
 
 
 class _Payload(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
 class TaxTotalPayload(_Payload):

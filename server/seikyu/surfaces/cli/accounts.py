@@ -165,4 +165,3 @@ def disconnect(house: House, name: str) -> None:
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
 
 
-COMMANDS = (connect, connections, disconnect)

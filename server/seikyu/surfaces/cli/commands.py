@@ -1,25 +1,65 @@
-"""The command line as a whole: which commands there are, and how their failures look."""
+"""The command line as a whole: which commands there are, and how their failures look.
+
+A command's module is imported when that command runs: `seikyu serve` is started by every client and must not wait
+for what only operators use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import click
 
 from seikyu import __version__
 from seikyu.errors import SeikyuError
-from seikyu.surfaces.cli import accounts, decisions, operators, records, screen, serving
 from seikyu.surfaces.cli.house import House
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "serve": ("serving", "serve"),
+    "demo": ("serving", "demo"),
+    "sandbox": ("serving", "sandbox"),
+    "connect": ("accounts", "connect"),
+    "connections": ("accounts", "connections"),
+    "disconnect": ("accounts", "disconnect"),
+    "operator": ("operators", "group"),
+    "actions": ("decisions", "list_actions"),
+    "show": ("decisions", "show"),
+    "approve": ("decisions", "approve"),
+    "reject": ("decisions", "reject"),
+    "return": ("decisions", "return_"),
+    "revoke": ("decisions", "revoke"),
+    "resolve": ("decisions", "resolve"),
+    "reconcile": ("decisions", "reconcile"),
+    "audit": ("records", "audit"),
+    "policy": ("records", "policy"),
+    "tools": ("records", "list_tools"),
+}
+"""Every command: its module beside this one, and its name there. In the order of the help."""
 
 
 class Seikyu(click.Group):
     """The `seikyu` command; an error of ours is one clear message and exit code 1, never a traceback."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        found: click.Command = getattr(importlib.import_module(f"seikyu.surfaces.cli.{module}"), name)
+        return found
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
         except SeikyuError as error:
+            from seikyu.surfaces.cli import screen
+
             screen.complain(error, getattr(ctx.obj, "lang", "ja"))
             raise SystemExit(1) from None
 
@@ -35,7 +75,4 @@ def build(open_house: Callable[[], House]) -> click.Group:
         if ctx.obj is None:
             ctx.obj = open_house()
 
-    groups = (operators.group, records.audit, records.policy, records.list_tools)
-    for command in (*serving.COMMANDS, *accounts.COMMANDS, *groups, *decisions.COMMANDS):
-        seikyu.add_command(command)
     return seikyu

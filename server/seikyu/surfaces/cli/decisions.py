@@ -228,4 +228,3 @@ def reconcile(house: House, *, as_json: bool) -> None:
         _report(house, one, as_json=False)
 
 
-COMMANDS: Final = (list_actions, show, approve, reject, return_, revoke, resolve, reconcile)

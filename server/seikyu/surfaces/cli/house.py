@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from seikyu.errors import Lang
-from seikyu.gate.cards import CardIndex
-from seikyu.gate.execution import Executor
-from seikyu.gate.policy import PolicyBook
-from seikyu.gate.proposals import Desk
-from seikyu.gate.votes import BallotBox
-from seikyu.models import Clock
-from seikyu.settings import Settings
-from seikyu.spec import Connection, Tool, WriteOperation
-from seikyu.store.database import Store
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from seikyu.gate.cards import CardIndex
+    from seikyu.gate.execution import Executor
+    from seikyu.gate.policy import PolicyBook
+    from seikyu.gate.proposals import Desk
+    from seikyu.gate.votes import BallotBox
+    from seikyu.models import Clock, Connection
+    from seikyu.settings import Settings
+    from seikyu.spec import Tool, WriteOperation
+    from seikyu.store.database import Store
 
 ResultT = TypeVar("ResultT")
 

@@ -7,7 +7,6 @@ import asyncio
 import click
 
 from seikyu.errors import InvalidArguments, Text
-from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 
 
@@ -34,6 +33,7 @@ def serve(house: House, address: str | None) -> None:
 def sandbox(house: House, port: int) -> None:
     """練習用の提供元 / Stand-ins of the providers on this machine, for rehearsals."""
     from seikyu.sandbox.twins import serve_twins
+    from seikyu.surfaces.cli import screen
 
     origin = f"http://127.0.0.1:{port}"
     lines = f'base_url = "{origin}/mfkessai/v2"\nbase_url = "{origin}/invox"'
@@ -51,4 +51,3 @@ def demo(house: House, *, keep: bool) -> None:
     raise SystemExit(asyncio.run(play(house.lang, keep=keep)))
 
 
-COMMANDS = (serve, sandbox, demo)

@@ -148,9 +148,8 @@ class Story:
         with anyio.fail_after(20):
             while view["status"] == "unknown":
                 await anyio.sleep(0.5)
-                view = (
-                    await self._client.call_tool("get_action", {"action_id": view["action_id"]})
-                ).structured_content or {}
+                seen = await self._client.call_tool("get_action", {"action_id": view["action_id"]})
+                view = dict(seen.structured_content or {})
         said = Text("照会して完了と確かめました。登録は1件だけです", "The look-up found it: done, one transaction")
         self._check(said, holds=view["status"] == "succeeded" and self._effects(CREATE) == SMALL_AND_LARGE)
 

@@ -24,7 +24,7 @@ class Teller:
     """Prints the steps of the story, in one language."""
 
     def __init__(self, lang: Lang) -> None:
-        self.lang = lang
+        self.lang: Lang = lang
         self.console = Console(highlight=False, emoji=False, markup=False, width=None)
         if not self.console.is_terminal or self.console.width > WIDTH:
             self.console.width = WIDTH
