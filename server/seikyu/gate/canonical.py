@@ -50,6 +50,7 @@ def canonical_action(connection: Connection, plan: Plan) -> bytes:
             "provider": connection.provider,
             "environment": connection.environment,
             "company": connection.company,
+            "address": connection.base_url,
             "request": plan.request.model_dump(mode="json"),
             "natural_key": plan.natural_key,
             "particulars": plan.particulars.model_dump(mode="json"),

@@ -163,5 +163,3 @@ def disconnect(house: House, name: str) -> None:
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
     house.run(lambda: house.logins().forget(connection))
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
-
-

@@ -226,5 +226,3 @@ def reconcile(house: House, *, as_json: bool) -> None:
     screen.say(Text(f"{len(moved)}件を確認しました。", f"Looked at {len(moved)}."), house.lang)
     for one in moved:
         _report(house, one, as_json=False)
-
-

@@ -29,10 +29,11 @@ STATE_STYLE: Final[Mapping[State, str]] = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colours when the output is a terminal, plain text otherwise."""
+    """Colours and line breaks when the output is a terminal; plain, unbroken sentences otherwise."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    file = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=not file.isatty())
 
 
 def say(text: Text, lang: Lang, style: str | None = None) -> None:

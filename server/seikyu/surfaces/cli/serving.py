@@ -49,5 +49,3 @@ def demo(house: House, *, keep: bool) -> None:
     from seikyu.surfaces.demo.story import play
 
     raise SystemExit(asyncio.run(play(house.lang, keep=keep)))
-
-

@@ -1,0 +1,108 @@
+"""The HTTP surface of a real server process: its doors, both protocol eras, and the operator's page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx2
+import pytest
+from mcp import Client
+
+from e2e.assistant import call, draft, effects
+from seikyu.surfaces.demo.stage import OPERATOR, PASSPHRASE, Stage
+
+
+@asynccontextmanager
+async def served(stage: Stage) -> AsyncGenerator[str]:
+    """A `seikyu serve --http` process on a free port; its origin."""
+    command = [*stage.command, "serve", "--http", "127.0.0.1:0"]
+    with subprocess.Popen(  # noqa: ASYNC220 - its first line is awaited in a thread
+        command, env=stage.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            line = await anyio.to_thread.run_sync(server.stderr.readline)
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert found, line
+            yield found[0]
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_both_eras_register_over_http_and_the_page_seals(stage: Stage, mode: Any) -> None:
+    async with served(stage) as origin, Client(f"{origin}/mcp", mode=mode) as client:
+        waiting = await call(client, "register_transaction", **draft(1_000_000))
+        page = await seal_on_the_page(origin, waiting["action_id"])
+        seen = dict(waiting)
+        with anyio.fail_after(20):
+            while seen["status"] in {"approved", "executing", "awaiting_approval"}:
+                seen = await call(client, "get_action", action_id=waiting["action_id"])
+
+    assert page == httpx2.codes.SEE_OTHER
+    assert (seen["status"], seen["written"], effects(stage)) == ("succeeded", "yes", 1)
+
+
+async def seal_on_the_page(origin: str, action_id: str) -> int:
+    """Fill the form in as a browser does; the status of the answer."""
+    async with httpx2.AsyncClient(base_url=origin, trust_env=False) as browser:
+        shown = await browser.get(f"/approvals/{action_id}")
+        hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', shown.text))
+        filled = hidden | {"operator": OPERATOR, "passphrase": PASSPHRASE, "reason": "", "decision": "approve"}
+        headers = {"origin": origin, "sec-fetch-site": "same-origin"}
+        answer = await browser.post(f"/approvals/{action_id}/decision", data=filled, headers=headers)
+        return int(answer.status_code)
+
+
+WRONG_DOORS = [
+    {"host": "evil.example"},
+    {"host": "127.0.0.1"},
+    {"host": "127.0.0.1:1"},
+    {"host": "127.0.0.1:PORT.evil.example"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://localhost:1"},
+    {"origin": "https://127.0.0.1:PORT"},
+]
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/approvals", "/approvals/static/seikyu.css", "/healthz", "/nowhere"])
+async def test_a_wrong_host_or_a_foreign_origin_finds_every_door_closed(shared_origin: str, path: str) -> None:
+    port = shared_origin.rpartition(":")[2]
+    async with httpx2.AsyncClient(base_url=shared_origin, trust_env=False) as browser:
+        answers = [
+            (await browser.request(method, path, headers=wrong_door(wrong, port))).status_code
+            for wrong in WRONG_DOORS
+            for method in ("GET", "POST")
+        ]
+
+    assert set(answers) <= {403, 421}
+
+
+def wrong_door(wrong: dict[str, str], port: str) -> dict[str, str]:
+    return {name: value.replace("PORT", port) for name, value in wrong.items()}
+
+
+@pytest.fixture
+async def shared_origin(shared_stage: Stage) -> AsyncGenerator[str]:
+    async with served(shared_stage) as origin:
+        yield origin
+
+
+async def test_it_refuses_to_listen_where_others_could_reach_it(shared_stage: Stage) -> None:
+    def serve_for_all() -> subprocess.CompletedProcess[str]:
+        command = [*shared_stage.command, "serve", "--http", "0.0.0.0:0"]
+        return subprocess.run(
+            command, env=shared_stage.environment, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    done = await anyio.to_thread.run_sync(serve_for_all)
+
+    assert done.returncode == 1
+    assert "without authentication it stays on this machine" in done.stderr
