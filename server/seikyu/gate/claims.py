@@ -143,17 +143,8 @@ class Claims:
         content = action.content
         connection = self._settings.connection(content["connection"])
         operation = self._operations.get(action.operation)
-        bound = (content["provider"], content["environment"], content["company"])
-        if (
-            connection is None
-            or operation is None
-            or bound
-            != (
-                connection.provider,
-                connection.environment,
-                connection.company,
-            )
-        ):
+        approved = tuple(content[name] for name in ("provider", "environment", "company", "address"))
+        if connection is None or operation is None or approved != _identity(connection):
             raise NotAllowed(
                 Text(
                     f"接続 {content['connection']} は承認時と違います。",
@@ -276,6 +267,10 @@ class Claims:
                 operation=operation.reverses,
                 reference=action.reference,
             )
+
+
+def _identity(connection: Connection) -> tuple[str, ...]:
+    return (connection.provider, connection.environment, connection.company, connection.base_url)
 
 
 def _is_due(action: Action, now: datetime) -> bool:
