@@ -307,9 +307,15 @@ class _Opened:
         await self.executor.execute(action_id)
 
     def _page_key(self) -> bytes:
+        """For the tokens of the page's forms: from the master key, so that replicas agree; else for this process."""
         import os
 
-        return os.urandom(32)
+        from seikyu.vault.keys import read_key_ring
+
+        try:
+            return read_key_ring(self.home.settings.home).current.purpose_key(b"web-session")
+        except ConfigurationError:
+            return os.urandom(32)
 
     def close(self) -> None:
         self.store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -47,6 +48,22 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.MANUAL_REVIEW: frozenset({State.SUCCEEDED, State.FAILED}),
 }
 """Every change of state there is; a state that is not a key is final."""
+
+STATE_TEXT: Final[Mapping[State, Text]] = {
+    State.DENIED: Text("方針により拒否", "denied by the policy"),
+    State.AWAITING: Text("承認待ち", "waiting for approval"),
+    State.APPROVED: Text("承認済み・実行前", "approved, not sent yet"),
+    State.REJECTED: Text("却下", "rejected"),
+    State.RETURNED: Text("差戻し", "sent back"),
+    State.WITHDRAWN: Text("取り下げ", "withdrawn"),
+    State.REVOKED: Text("承認取消", "approval revoked"),
+    State.EXPIRED: Text("期限切れ", "expired"),
+    State.EXECUTING: Text("実行中", "being sent"),
+    State.UNKNOWN: Text("結果不明・照会中", "outcome unknown, being looked up"),
+    State.MANUAL_REVIEW: Text("結果不明・人の確認待ち", "outcome unknown, a person has to look"),
+    State.SUCCEEDED: Text("完了", "done"),
+    State.FAILED: Text("失敗（提供元には何も登録されていません）", "failed; nothing was written at the provider"),
+}
 
 WRITTEN: Final[dict[State, Literal["no", "yes", "unknown"]]] = {
     State.SUCCEEDED: "yes",

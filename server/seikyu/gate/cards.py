@@ -9,27 +9,11 @@ from typing import Any, Final, Literal
 
 from seikyu.errors import NOTHING, NotFound, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import WRITTEN, Action, State, find
+from seikyu.gate.actions import STATE_TEXT, WRITTEN, Action, State, find
 from seikyu.gate.votes import check_digest
 from seikyu.models import JST, moment, shown, yen_text
 from seikyu.spec import ActionView, CardLine, WriteOperation
 from seikyu.store.database import Row, Store
-
-STATE_TEXT: Final[Mapping[State, Text]] = {
-    State.DENIED: Text("方針により拒否", "denied by the policy"),
-    State.AWAITING: Text("承認待ち", "waiting for approval"),
-    State.APPROVED: Text("承認済み・実行前", "approved, not sent yet"),
-    State.REJECTED: Text("却下", "rejected"),
-    State.RETURNED: Text("差戻し", "sent back"),
-    State.WITHDRAWN: Text("取り下げ", "withdrawn"),
-    State.REVOKED: Text("承認取消", "approval revoked"),
-    State.EXPIRED: Text("期限切れ", "expired"),
-    State.EXECUTING: Text("実行中", "being sent"),
-    State.UNKNOWN: Text("結果不明・照会中", "outcome unknown, being looked up"),
-    State.MANUAL_REVIEW: Text("結果不明・人の確認待ち", "outcome unknown, a person has to look"),
-    State.SUCCEEDED: Text("完了", "done"),
-    State.FAILED: Text("失敗（提供元には何も登録されていません）", "failed; nothing was written at the provider"),
-}
 
 NEXT: Final[Mapping[State, Text]] = {
     State.DENIED: Text(
@@ -67,6 +51,8 @@ class Event:
     """In Japan, to the second."""
     kind: str
     who: str
+    detail: str
+    """The reason or the evidence somebody gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +120,7 @@ class CardIndex:
             approvers=action.approvers,
             expires=japan_time(action.expires_at),
             outcome=action.outcome_text,
-            reference=action.reference,
+            reference=None if action.reference is None else shown(action.reference, 100),
             history=tuple(_event(row) for row in history),
         )
 
@@ -218,4 +204,5 @@ def _approvals(votes: list[Row]) -> tuple[str, ...]:
 
 def _event(row: Mapping[str, Any]) -> Event:
     who = row.get("by") or row.get("operator") or row.get("requester") or ""
-    return Event(japan_time(row["at"]), row["kind"], str(who))
+    detail = row.get("reason") or row.get("evidence") or ""
+    return Event(japan_time(row["at"]), row["kind"], shown(str(who), 60), shown(str(detail), 600))

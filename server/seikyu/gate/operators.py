@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
 MIN_PASSPHRASE: Final = 12
 """Characters. A stolen database can be guessed at offline, at the cost of Argon2id a guess."""
 
-ARGON2: Final = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
-"""RFC 9106, 4, second recommended option: 3 passes, 4 lanes, 64 MiB."""
+ARGON2: Final = {"iterations": 4, "lanes": 1, "memory_cost": 64 * 1024}
+"""64 MiB as in RFC 9106, 4, with one lane and one pass more: two derivations with several lanes at the same time
+never return (seen with cryptography 50.0.2 on OpenSSL 4.0.3)."""
 
 FREE_FAILURES: Final = 3
 """Wrong passphrases before each further try has to wait."""
 
 MAX_WAIT_S: Final = 900
+_NAME: Final = re.compile(r"[^\W_][\w.\-]{0,39}")
+_NO_VOTE: Final = Text("決定は記録されていません。", "No decision was recorded.")
 
 _DAMAGED = Text("操作者の鍵の記録が壊れています。", "The record of the operator's key is damaged.")
 
@@ -67,7 +72,8 @@ def _derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
         lanes=cost["lanes"],
         memory_cost=cost["memory_cost"],
     )
-    return hasher.derive(passphrase.encode())
+    # typed on another keyboard or system, the same Japanese passphrase may come in other code points
+    return hasher.derive(unicodedata.normalize("NFKC", passphrase).encode())
 
 
 def _wrap(private: Ed25519PrivateKey, passphrase: str, name: str) -> str:
@@ -156,6 +162,15 @@ def _is_vouched(row: Row, rows: Mapping[str, Row], believed: set[str]) -> bool:
     return is_signed(endorser["public_key"], message, str(row["endorsement"]))
 
 
+def same_person(one: str, other: str) -> bool:
+    """Whether two names mean one person: width, case and surrounding blanks do not make another."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
 def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: Key | None) -> Operator:
     """Add an operator. The first vouches for themselves; every later one needs an operator's unlocked key.
 
@@ -164,6 +179,13 @@ def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: K
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if not _NAME.fullmatch(name):
+        raise VoteRefused(
+            Text(
+                "操作者名は文字・数字・.-_ で40字までです。",
+                "An operator's name is up to 40 letters, digits, dots, dashes or _.",
+            )
+        )
     if len(passphrase) < MIN_PASSPHRASE:
         raise VoteRefused(
             Text(
@@ -191,7 +213,7 @@ def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: K
 
 
 def _voucher(tx: Tx, name: str, endorser: Key | None) -> Key | None:
-    if tx.one("operator", name=name) is not None:
+    if any(same_person(name, one.name) for one in list_operators(tx)):
         raise VoteRefused(
             Text(f"{name} は既に登録されています。", f"{name} is enrolled already."),
             Text("別の名前を使ってください。", "Choose another name."),
@@ -252,6 +274,7 @@ def unlock(store: Store, clock: Clock, name: str, passphrase: str) -> Key:
                 f"合言葉の誤りが続いたため、あと{seconds}秒待ってください。",
                 f"Too many wrong passphrases: wait {seconds} s.",
             ),
+            written=_NO_VOTE,
         )
     private = _unwrap(row["wrapped_key"], passphrase, name)
     if private is None:
@@ -276,5 +299,5 @@ def _refused() -> VoteRefused:
     return VoteRefused(
         Text("操作者名か合言葉が違います。", "The operator's name or passphrase is wrong."),
         Text("もう一度入力してください。", "Enter it again."),
-        written=Text("決定は記録されていません。", "No decision was recorded."),
+        written=_NO_VOTE,
     )

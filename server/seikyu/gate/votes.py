@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, find, move
+from seikyu.gate.actions import STATE_TEXT, Action, State, find, move
 from seikyu.gate.canonical import canonical, sha256
-from seikyu.gate.operators import Key, Operator, is_signed, trusted
+from seikyu.gate.operators import Key, Operator, is_signed, same_person, trusted
 from seikyu.models import Clock, timestamp
 from seikyu.settings import Timing
 from seikyu.store.database import Row, Store, Tx
@@ -101,9 +101,14 @@ class BallotBox:
 
 def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
     if action.state is not _DECIDED_IN.get(ballot.decision, State.AWAITING):
+        stands = STATE_TEXT[action.state]
         raise _refuse(
-            Text(f"{action.id} は {action.state} です。", f"{action.id} is {action.state}."),
-            Text("もう決められません。", "There is nothing left to decide."),
+            Text(f"{action.id} は「{stands.ja}」です。", f"{action.id} is {stands.en}."),
+            Text("この決定はできません。", "This cannot be decided."),
+        )
+    if len(ballot.reason) > MAX_REASON:
+        raise _refuse(
+            Text(f"理由は{MAX_REASON}字までです。", f"A reason has at most {MAX_REASON} characters."), NOTHING
         )
     if action.is_over(now):
         raise _refuse(
@@ -117,14 +122,14 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
         )
     if key.name not in trusted(tx):
         raise _refuse(Text(f"{key.name} には決定の権限がありません。", f"{key.name} may not decide."), NOTHING)
-    if key.name == action.requester:
+    if same_person(key.name, action.requester):
         raise _refuse(
             Text("自分の申請は決定できません。", "Nobody decides on their own request."),
             Text("別の操作者に頼んでください。", "Ask another operator."),
         )
     if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
         raise _refuse(
-            Text("既に承認済みです。", "You have approved this already."),
+            Text("あなたの決定は既に記録されています。", "Your decision is recorded already."),
             Text("他の操作者を待ってください。", "Wait for the others."),
         )
 
@@ -140,7 +145,7 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime) -> bytes
             "revision": action.revision,
             "digest": action.digest,
             "decision": ballot.decision,
-            "reason": ballot.reason[:MAX_REASON],
+            "reason": ballot.reason,
             "expires_at": action.expires_at,
             "operator": key.name,
             "voted_at": timestamp(now),
@@ -181,7 +186,7 @@ def approvals(tx: Tx, action: Action) -> list[str]:
     for vote in _votes(tx, action):
         if vote["operator"] in operators:
             _check_seal(action, vote, operators[vote["operator"]])
-            if vote["decision"] == "approve" and vote["operator"] != action.requester:
+            if vote["decision"] == "approve" and not same_person(vote["operator"], action.requester):
                 names.append(vote["operator"])
     return names
 
@@ -198,6 +203,7 @@ def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
                 f"The seal of {operator.name} on {action.id} does not hold.",
             ),
             Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+            written=NOTHING,
         )
 
 
@@ -207,4 +213,5 @@ def check_digest(action: Action) -> None:
         raise StoreDamaged(
             Text(f"{action.id} の内容が書き換えられています。", f"The content of {action.id} was changed."),
             Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+            written=NOTHING,
         )

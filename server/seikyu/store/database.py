@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
@@ -28,10 +29,9 @@ _AGAIN = Text("しばらくしてからもう一度試してください。", "T
 
 @cache
 def _queries() -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
-    import aiosql
-
-    load: Any = aiosql.from_path  # pyright: ignore[reportUnknownMemberType] - its driver argument has no type
-    return load(Path(str(files("seikyu.store") / "queries")), "sqlite3", mandatory_parameters=False)
+    # imported late, for a server that only lists its tools needs no database; by name, for its types are partial
+    aiosql: Any = importlib.import_module("aiosql")
+    return aiosql.from_path(Path(str(files("seikyu.store") / "queries")), "sqlite3", mandatory_parameters=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import click
 
 from seikyu.errors import NotAllowed, SeikyuError, Text
 from seikyu.gate import operators
-from seikyu.gate.actions import Action, State
-from seikyu.gate.cards import STATE_TEXT, japan_time
+from seikyu.gate.actions import STATE_TEXT, Action, State
+from seikyu.gate.cards import japan_time
 from seikyu.gate.execution import is_settled
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.models import shown, yen_text
@@ -21,6 +21,8 @@ from seikyu.surfaces.cli.secrets import read_secret
 _BY = click.option("--by", "operator", required=True, help="操作者名 / your operator name")
 _SECRET = click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
 _JSON = click.option("--json", "as_json", is_flag=True)
+
+_REASON: Final = {True: click.option("--reason", required=True), False: click.option("--reason", default="")}
 
 SETTLE_WAIT_S: Final = 30
 """How long `approve` watches an action whose outcome is still being looked up."""
@@ -82,8 +84,8 @@ def show(house: House, action_id: str, *, as_json: bool) -> None:
         screen.print_json(screen.card_json(card, house.lang))
         return
     screen.console().print(screen.card_panel(card, house.lang))
-    labels = Text("日時 出来事 誰", "at event who").say(house.lang).split()
-    rows = [(event.at, event.kind, event.who) for event in card.history]
+    labels = Text("日時 出来事 誰 理由", "at event who reason").say(house.lang).split()
+    rows = [(event.at, event.kind, event.who, event.detail) for event in card.history]
     screen.table(Text("経過", "History").say(house.lang), labels, rows)
 
 
@@ -147,7 +149,7 @@ def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) 
     @click.command(name=name, help=summary)
     @click.argument("action_id")
     @_BY
-    @click.option("--reason", required=needs_reason, default=None if needs_reason else "")
+    @_REASON[needs_reason]
     @_SECRET
     @_JSON
     @click.pass_obj

@@ -134,5 +134,7 @@ def card_json(card: Card, lang: Lang) -> dict[str, Any]:
         "approvers": card.approvers,
         "reference": card.reference,
         "outcome": None if card.outcome is None else card.outcome.say(lang),
-        "history": [{"at": event.at, "kind": event.kind, "who": event.who} for event in card.history],
+        "history": [
+            {"at": event.at, "kind": event.kind, "who": event.who, "detail": event.detail} for event in card.history
+        ],
     }

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from seikyu.errors import NotFound, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, find
-from seikyu.gate.cards import STATE_TEXT, Card, CardIndex, japan_time
+from seikyu.gate.actions import STATE_TEXT, Action, State, find
+from seikyu.gate.cards import Card, CardIndex, japan_time
 from seikyu.gate.proposals import Desk
 from seikyu.gate.votes import check_digest
 from seikyu.models import Clock, moment, shown, yen_text

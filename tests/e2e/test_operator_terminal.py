@@ -1,0 +1,190 @@
+"""What operators and engineers do in a terminal, command by command, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gate.stage import PASSPHRASE, POLICY
+from seikyu.app import Home
+from seikyu.gate.actions import Action, new_action_id
+from seikyu.gate.proposals import Proposal
+from seikyu.models import Connection
+from seikyu.providers.catalog import WRITE_OPERATIONS
+from seikyu.settings import Settings, Timing
+from seikyu.spec import Particulars, Plan, Principal, ProviderRequest
+from seikyu.surfaces.cli.commands import build
+
+CONNECTION = Connection("mfk-main", "mfkessai", "sandbox", "株式会社テスト", "http://127.0.0.1:9/v2")
+CANCEL = "mfkessai.cancel_transaction"
+
+
+class Terminal:
+    """Runs `seikyu` commands against one installation."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def run(self, *arguments: str, **secrets: str) -> Result:
+        """`secret_fd="…"` becomes `--secret-fd N` with the secret in a pipe."""
+        options: list[str] = []
+        descriptors: list[int] = []
+        for name, secret in secrets.items():
+            source, sink = os.pipe()
+            os.write(sink, f"{secret}\n".encode())
+            os.close(sink)
+            options += [f"--{name.replace('_', '-')}", str(source)]
+            descriptors.append(source)
+        try:
+            return CliRunner().invoke(build(lambda: self.home), [*arguments, *options], obj=self.home)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def json(self, *arguments: str, **secrets: str) -> Any:
+        done = self.run(*arguments, "--json", **secrets)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    def propose(self, transaction_id: str = "ABCD-1234", amount: int = 100_000) -> Action:
+        """A cancellation that waits for one operator."""
+        particulars = Particulars(amount=amount, counterparty_id="C-1", counterparty_name="株式会社青葉商事")
+        request = ProviderRequest(operation=CANCEL, path={"transaction_id": transaction_id})
+        proposal = Proposal(
+            action_id=new_action_id(self.home.clock.now()),
+            tool="cancel_transaction",
+            call_digest=f"call-{transaction_id}",
+            principal=Principal("suzuki", "test"),
+            connection=CONNECTION,
+            operation=WRITE_OPERATIONS[CANCEL],
+            plan=Plan(request, particulars, natural_key=transaction_id),
+        )
+        return self.home.rooms().desk.propose(proposal)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Generator[Terminal]:
+    (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
+    settings = Settings(
+        home=tmp_path / "home",
+        config=tmp_path,
+        requester="suzuki",
+        lang="en",
+        connections=(CONNECTION,),
+        timing=Timing(settle_s=0, quiet_s=0),
+    )
+    home = Home(settings)
+    made = Terminal(home)
+    assert made.run("operator", "add", "tanaka", secret_fd=PASSPHRASE).exit_code == 0
+    yield made
+    home.close()
+
+
+def test_a_second_operator_is_added_by_the_first_and_removed_again(terminal: Terminal) -> None:
+    alone = terminal.run("operator", "add", "sato", secret_fd=PASSPHRASE)
+    vouched = terminal.run("operator", "add", "sato", "--by", "tanaka", secret_fd=PASSPHRASE, by_secret_fd=PASSPHRASE)
+    removed = terminal.run("operator", "remove", "sato", "--by", "tanaka", secret_fd=PASSPHRASE)
+    last = terminal.run("operator", "remove", "tanaka", "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    assert (alone.exit_code, vouched.exit_code, removed.exit_code, last.exit_code) == (1, 0, 0, 1)
+    assert "has to vouch" in alone.output
+    assert "cannot be removed" in last.output
+    listed = terminal.json("operator", "list")
+    assert [(row["name"], row["endorsed_by"], row["active"]) for row in listed] == [
+        ("tanaka", "tanaka", True),
+        ("sato", "tanaka", False),
+    ]
+
+
+@pytest.mark.parametrize("decision,state", [("reject", "rejected"), ("return", "returned")])
+def test_a_decision_against_needs_a_reason_and_is_final(terminal: Terminal, decision: str, state: str) -> None:
+    action = terminal.propose()
+
+    without = terminal.run(decision, action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    card = terminal.json(decision, action.id, "--by", "tanaka", "--reason", "金額が違います", secret_fd=PASSPHRASE)
+    late = terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    assert without.exit_code == 2
+    assert card["state"] == state
+    assert late.exit_code == 1
+    assert "cannot be decided" in late.output
+
+
+def test_a_wrong_passphrase_decides_nothing_and_is_on_record(terminal: Terminal) -> None:
+    action = terminal.propose()
+
+    refused = terminal.run("approve", action.id, "--by", "tanaka", secret_fd="not the passphrase")
+
+    assert refused.exit_code == 1
+    assert "No decision was recorded" in refused.output
+    assert terminal.json("show", action.id)["state"] == "awaiting_approval"
+    assert terminal.json("audit", "verify")["fault"] is None
+
+
+def test_approving_while_the_provider_cannot_be_reached_says_so_and_sends_nothing(terminal: Terminal) -> None:
+    action = terminal.propose()
+
+    done = terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    # no login is stored for the connection, so no byte can have left
+    assert terminal.json("show", action.id)["state"] in {"approved", "failed"}
+    assert terminal.json("show", action.id)["reference"] is None
+    assert "mfk-main" in terminal.json("show", action.id)["outcome"]
+    assert done.exit_code in {0, 3}
+
+
+def test_the_lists_show_amounts_and_people_and_count_everything(terminal: Terminal) -> None:
+    first, second = terminal.propose("AAAA-0001"), terminal.propose("AAAA-0002", 200_000)
+
+    listed = terminal.json("actions")
+    shown = terminal.run("actions", "--limit", "1")
+
+    assert [row["action_id"] for row in listed["actions"]] == [second.id, first.id]
+    assert listed["total"] == 2
+    assert "200,000円" in shown.output
+    assert first.id not in shown.output
+
+
+def test_an_unknown_action_or_connection_is_one_clear_sentence(terminal: Terminal) -> None:
+    action = terminal.run("show", "act-nothing")
+    connection = terminal.run("connect", "nowhere", secret_fd="x")
+
+    assert (action.exit_code, connection.exit_code) == (1, 1)
+    assert "There is no action of that id" in action.output
+    assert "There is no connection nowhere" in connection.output
+    assert "Traceback" not in action.output + connection.output
+
+
+def test_the_policy_is_checked_with_file_line_and_rule(terminal: Terminal, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(POLICY.replace("amount_over = 5_000_000", 'amount_over = "5000000"'), encoding="utf-8")
+
+    good, bad = terminal.run("policy", "check"), terminal.run("policy", "check", str(wrong))
+
+    assert good.exit_code == 0
+    assert "5 rules, 0 examples, all hold" in good.output
+    assert bad.exit_code == 1
+    assert "line 8: deny.0.amount_over in rule too-large" in bad.output
+
+
+def test_the_connections_are_listed_with_the_state_of_their_logins(terminal: Terminal) -> None:
+    assert [(row["name"], row["state"]) for row in terminal.json("connections")] == [("mfk-main", "missing")]
+    assert terminal.run("disconnect", "mfk-main").exit_code == 1
+
+
+def test_resolving_needs_a_reference_and_an_action_a_person_must_look_at(terminal: Terminal) -> None:
+    action = terminal.propose()
+    arguments = ("resolve", action.id, "--by", "tanaka", "--evidence", "seen", "--outcome", "succeeded")
+
+    no_reference = terminal.run(*arguments, secret_fd=PASSPHRASE)
+    not_open = terminal.run(*arguments, "--reference", "X-1", secret_fd=PASSPHRASE)
+
+    assert "give the provider's id" in no_reference.output
+    assert "waiting for approval" in not_open.output
+    assert terminal.json("show", action.id)["state"] == "awaiting_approval"
