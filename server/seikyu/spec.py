@@ -166,6 +166,8 @@ class NotSent:
     """No byte of the request left this machine."""
 
     reason: Text
+    needs_person: bool = False
+    """Nothing will leave before a person acts, such as connecting the account again; trying does not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,20 @@ async def test_a_request_that_never_left_is_tried_three_times_and_then_given_up(
     assert stage.provider.booked == {}
 
 
+async def test_a_login_that_is_gone_keeps_the_approval_until_a_person_connects_again(stage: Stage) -> None:
+    gone = NotSent(Text("要再接続", "connect again"), needs_person=True)
+    stage.provider.answers = [lambda _request: gone] * 5
+    action = stage.propose("A-1", 50_000)
+
+    for _ in range(5):
+        waiting = await stage.executor.execute(action.id)
+        assert waiting.state is State.APPROVED
+        stage.clock.advance(seconds=61)
+    done = await stage.executor.execute(action.id)
+
+    assert (done.state, len(stage.provider.booked)) == (State.SUCCEEDED, 1)
+
+
 async def test_a_conflict_with_our_own_booking_is_success_and_with_anything_else_is_not(stage: Stage) -> None:
     conflict = Refused(Text("登録済み", "exists"), 409, ("already_exists",))
 

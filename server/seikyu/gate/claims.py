@@ -25,6 +25,9 @@ MAX_UNSENT_TRIES: Final = 3
 
 RETRY_UNSENT_S: Final = 5
 
+RETRY_BLOCKED_S: Final = 60
+"""Between two looks whether a person has connected the account again; the approval's own expiry ends it."""
+
 Operations = Mapping[str, WriteOperation[Any]]
 
 
@@ -239,8 +242,8 @@ class Claims:
                     codes=list(codes),
                     **free,
                 )
-            case NotSent(reason=reason):
-                return self._unsent(tx, action, reason, free)
+            case NotSent():
+                return self._unsent(tx, action, sent, free)
             case Lost(reason=reason, status=status):
                 free["not_before"] = timestamp(now + timedelta(seconds=self._settings.timing.settle_s))
                 return move(
@@ -248,14 +251,15 @@ class Claims:
                     unknown_since=timestamp(now), **free,
                 )  # fmt: skip
 
-    def _unsent(self, tx: Tx, action: Action, reason: Text, free: dict[str, Any]) -> Action:
-        now, tries = self._clock.now(), action.unsent_tries + 1
+    def _unsent(self, tx: Tx, action: Action, sent: NotSent, free: dict[str, Any]) -> Action:
+        """Back to approved, to be tried again in a while; given up after the last try."""
+        now, tries = self._clock.now(), action.unsent_tries + (0 if sent.needs_person else 1)
+        said: dict[str, Any] = free | {"outcome": text_json(sent.reason), "unsent_tries": tries}
         if tries >= MAX_UNSENT_TRIES:
-            return move(
-                tx, now, action, State.FAILED, "never_sent", outcome=text_json(reason), unsent_tries=tries, **free
-            )
-        free["not_before"] = timestamp(now + timedelta(seconds=RETRY_UNSENT_S * tries))
-        return move(tx, now, action, State.APPROVED, "not_sent", outcome=text_json(reason), unsent_tries=tries, **free)
+            return move(tx, now, action, State.FAILED, "never_sent", **said)
+        wait_s = RETRY_BLOCKED_S if sent.needs_person else RETRY_UNSENT_S * tries
+        said["not_before"] = timestamp(now + timedelta(seconds=wait_s))
+        return move(tx, now, action, State.APPROVED, "not_sent", **said)
 
     def _mark_reversed(self, tx: Tx, action: Action) -> None:
         operation = self._operations.get(action.operation)

@@ -72,7 +72,7 @@ class Executor:
             client = self._client_of(claim.connection)
             sent = await client.send(claim.operation, claim.action.request, fence=fence)
         except (LoginRequired, ConfigurationError) as error:
-            return NotSent(error.what)
+            return NotSent(error.what + error.next_step, needs_person=True)
         except Exception:
             # a fault of ours after bytes may have left: only the provider's data can tell
             log.exception("sending %s failed inside Seikyu", claim.action.id)

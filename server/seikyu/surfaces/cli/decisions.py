@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 import click
@@ -13,7 +14,7 @@ from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.cards import japan_time
 from seikyu.gate.execution import is_settled
 from seikyu.gate.votes import Ballot, Decision
-from seikyu.models import shown, yen_text
+from seikyu.models import moment, shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.secrets import read_secret
@@ -115,7 +116,7 @@ def approve(house: House, action_id: str, operator: str, reason: str, secret_fd:
         approved = action
         action = house.run(lambda: _carry_out(house, approved))
     _report(house, action, as_json=as_json)
-    if action.state in {State.FAILED, State.UNKNOWN, State.MANUAL_REVIEW}:
+    if action.state not in {State.AWAITING, State.SUCCEEDED}:
         raise SystemExit(3)
 
 
@@ -125,11 +126,17 @@ async def _carry_out(house: House, action: Action) -> Action:
     loop = asyncio.get_running_loop()
     until = loop.time() + SETTLE_WAIT_S
     current = await rooms.executor.execute(action.id)
-    while not is_settled(current) and loop.time() < until:
+    while not is_settled(current) and not _waits_for_person(house, current) and loop.time() < until:
         await asyncio.sleep(house.settings.timing.poll_s)
         await rooms.executor.sweep()
         current = await rooms.executor.execute(action.id)
     return current
+
+
+def _waits_for_person(house: House, action: Action) -> bool:
+    """Approved, but put off for longer than anybody would watch: the reason is in its outcome."""
+    now = house.rooms().clock.now()
+    return action.not_before is not None and moment(action.not_before) - now > timedelta(seconds=SETTLE_WAIT_S)
 
 
 def _report(house: House, action: Action, *, as_json: bool) -> None:
