@@ -315,7 +315,7 @@ async def test_nothing_is_sent_without_a_key() -> None:
         CREATE_TRANSACTION, registration(), fence=open_fence
     )
 
-    assert sent == NotSent(Text("未接続です。", "Not connected."))
+    assert sent == NotSent(Text("未接続です。", "Not connected."), needs_person=True)
     assert edge.asked == []
 
 

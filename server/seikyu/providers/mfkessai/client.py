@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from seikyu import settings
-from seikyu.errors import LoginRequired, ProviderBusy, ProviderUnavailable, SeikyuError, Text
+from seikyu.errors import ConfigurationError, LoginRequired, ProviderBusy, ProviderUnavailable, SeikyuError, Text
 from seikyu.providers.http import HttpAnswer, HttpEdge, build_url, json_body
 from seikyu.providers.mfkessai.refusals import CONFLICT, MfkRefused, error_codes, refusal_text
 from seikyu.spec import (
@@ -94,7 +94,8 @@ class MfKessaiClient:
             name, secret = await self._credential.header()
             url = build_url(self._connection.base_url, operation.path, request.path)
         except SeikyuError as error:  # before the first byte
-            return NotSent(error.what + error.next_step)
+            is_for_a_person = isinstance(error, LoginRequired | ConfigurationError)
+            return NotSent(error.what + error.next_step, needs_person=is_for_a_person)
         body = None if request.body is None else json_body(request.body)
         written = await self._http.write(operation.method, url, headers={name: secret}, body=body, fence=fence)
         if not isinstance(written, HttpAnswer):
