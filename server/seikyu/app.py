@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from seikyu.providers.oauth import OAuthClient, OAuthServer
     from seikyu.surfaces.cli.house import Operations
     from seikyu.vault.grants import TokenResult
+    from seikyu.vault.keys import KeyRing
     from seikyu.vault.secrets import Vault
     from seikyu.vault.tokens import TokenCustodian
 
@@ -54,6 +56,17 @@ class Home:
         """What a model sees: the chosen toolsets, and no writes when read-only."""
         from seikyu_tools import TOOLS
 
+        known = {tool.toolset for tool in TOOLS}
+        unknown = sorted(set(self.settings.toolsets) - known)
+        if unknown:
+            names, there = ", ".join(unknown), ", ".join(sorted(known))
+            raise ConfigurationError(
+                Text(
+                    f"SEIKYU_TOOLSETS の {names} はありません。",
+                    f"There is no toolset {names}.",
+                ),
+                Text(f"使えるのは {there} です。", f"There are: {there}."),
+            )
         chosen = [tool for tool in TOOLS if not self.settings.toolsets or tool.toolset in self.settings.toolsets]
         return tuple(tool for tool in chosen if not (self.settings.is_read_only and tool.effect is Effect.WRITE))
 
@@ -65,6 +78,13 @@ class Home:
 
     def book(self) -> PolicyBook:
         return self._book
+
+    def key_ring(self) -> KeyRing:
+        """The master key, from the settings or the key file. Raises `ConfigurationError` when there is none."""
+        from seikyu.vault.keys import VARIABLE, read_key_ring
+
+        given = self.settings.master_key
+        return read_key_ring(self.settings.home, {} if given is None else {VARIABLE: given.get_secret_value()})
 
     @cached_property
     def edge(self) -> HttpEdge:
@@ -217,7 +237,6 @@ class _Opened:
         from seikyu.store.files import DocumentStore
         from seikyu.store.presence import Presence
         from seikyu.surfaces.cli.house import Operations
-        from seikyu.vault.keys import read_key_ring
         from seikyu.vault.secrets import Vault
         from seikyu.vault.tokens import TokenCustodian
 
@@ -228,7 +247,7 @@ class _Opened:
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
         )
-        self.vault: Vault = Vault(self.store, clock, lambda: read_key_ring(settings.home))
+        self.vault: Vault = Vault(self.store, clock, home.key_ring)
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
         claims = Claims(self.store, clock, settings, book=book, operations=WRITE_OPERATIONS, presence=self.presence)
         reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
@@ -310,10 +329,8 @@ class _Opened:
         """For the tokens of the page's forms: from the master key, so that replicas agree; else for this process."""
         import os
 
-        from seikyu.vault.keys import read_key_ring
-
         try:
-            return read_key_ring(self.home.settings.home).current.purpose_key(b"web-session")
+            return self.home.key_ring().current.purpose_key(b"web-session")
         except ConfigurationError:
             return os.urandom(32)
 
@@ -337,12 +354,10 @@ class _Logins:
         return self._vault.state(connection)
 
     def prepare_key(self) -> str | None:
-        import os
-
-        from seikyu.vault.keys import FILE_NAME, VARIABLE, create_key_file
+        from seikyu.vault.keys import FILE_NAME, create_key_file
 
         path = self._home.settings.home / FILE_NAME
-        if os.environ.get(VARIABLE) or path.exists():
+        if self._home.settings.master_key is not None or path.exists():
             return None
         create_key_file(self._home.settings.home)
         return str(path)
@@ -427,7 +442,8 @@ def oauth_server(connection: Connection) -> OAuthServer:
         raise ConfigurationError(
             Text(f"{connection.provider} の接続はまだできません。", f"{connection.provider} cannot be connected yet.")
         )
-    return invox_oauth(connection.base_url)
+    server = invox_oauth(connection.base_url)
+    return replace(server, scope=connection.options.get("scope", server.scope))
 
 
 def _log_to_stderr() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from seikyu.errors import ConfigurationError, Lang, Text
 from seikyu.models import Connection, Environment, ProviderName
@@ -63,6 +63,8 @@ class Settings:
     """Where the operator's page is, told to the requester."""
     connections: tuple[Connection, ...] = ()
     timing: Timing = field(default_factory=Timing)
+    master_key: SecretStr | None = None
+    """`SEIKYU_MASTER_KEY`, from the environment or `.env`; without it the key file counts."""
 
     @property
     def database(self) -> Path:
@@ -220,7 +222,7 @@ def _roots(value: str | None, home: Path) -> tuple[Path, ...]:
 
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
-    return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu")
+    return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
 
 
 def read_settings(config: Path | None = None) -> Settings:
@@ -231,7 +233,8 @@ def read_settings(config: Path | None = None) -> Settings:
     """
     folder = config or default_config()
     env = _environment(folder)
-    home = Path(env.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu")
+    home = Path(env.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu").expanduser()
+    key = env.get("SEIKYU_MASTER_KEY")
     return Settings(
         home=home,
         config=folder,
@@ -242,6 +245,7 @@ def read_settings(config: Path | None = None) -> Settings:
         file_roots=_roots(env.get("SEIKYU_FILE_ROOTS"), home),
         approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
         connections=read_connections(folder / "connections.toml"),
+        master_key=None if not key else SecretStr(key),
         timing=_timing(env),
     )
 

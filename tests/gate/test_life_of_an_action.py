@@ -379,6 +379,18 @@ async def test_a_requester_sees_and_withdraws_only_their_own(stage: Stage) -> No
     assert withdrawn.state is State.WITHDRAWN
 
 
+async def test_what_was_sent_back_says_why_and_its_correction_may_keep_the_number(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    action = stage.propose("A-1", 100_000)
+
+    returned = stage.ballots.cast(Ballot(action.id, action.digest, "return", "金額が違います"), key)
+    corrected = stage.propose("A-1", 90_000)
+
+    assert returned.outcome_text == Text("tanaka: 金額が違います", "tanaka: 金額が違います")
+    assert stage.propose("A-1", 100_000).id == action.id
+    assert corrected.state is State.AWAITING
+
+
 async def test_a_revoked_approval_is_not_sent(stage: Stage) -> None:
     key = stage.enrol("tanaka")
     action = stage.propose("A-1", 100_000)

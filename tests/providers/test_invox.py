@@ -352,7 +352,9 @@ async def test_without_a_grant_nothing_is_sent() -> None:
     fault = LoginRequired(Text("接続が切れています。", "The grant is gone."), Text("再接続を。", "Connect again."))
     sent, server = await send(silent, credential=FakeCredential(fault))
 
-    assert sent == NotSent(Text("接続が切れています。再接続を。", "The grant is gone. Connect again."), needs_person=True)
+    assert sent == NotSent(
+        Text("接続が切れています。再接続を。", "The grant is gone. Connect again."), needs_person=True
+    )
     assert server.heard == []
 
 

@@ -13,7 +13,7 @@ from seikyu.vault.seals import Label, seal, unseal
 from seikyu.vault.secrets import Vault
 from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LIFE_S, MFK, MISOCA, SetClock, ring, tokens, told
 
-LABEL = Label("mfk-main", "mfkessai", "api_key", 1)
+LABEL = Label("mfk-main", "mfkessai", MFK.base_url, "api_key", 1)
 
 
 def connect(vault: Vault, number: int = 0) -> None:
@@ -162,10 +162,11 @@ def _with_one_bit_flipped(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "label",
     [
-        Label("mfk-other", "mfkessai", "api_key", 1),
-        Label("mfk-main", "freee", "api_key", 1),
-        Label("mfk-main", "mfkessai", "oauth", 1),
-        Label("mfk-main", "mfkessai", "api_key", 2),
+        Label("mfk-other", "mfkessai", "https://api.example.com", "api_key", 1),
+        Label("mfk-main", "freee", "https://api.example.com", "api_key", 1),
+        Label("mfk-main", "mfkessai", "https://evil.example.com", "api_key", 1),
+        Label("mfk-main", "mfkessai", "https://api.example.com", "oauth", 1),
+        Label("mfk-main", "mfkessai", "https://api.example.com", "api_key", 2),
     ],
 )
 def test_a_seal_opens_under_its_own_label_only(label: Label) -> None:

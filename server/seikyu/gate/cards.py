@@ -27,7 +27,7 @@ NEXT: Final[Mapping[State, Text]] = {
         "まもなく実行されます。get_action で確かめてください。", "It will be sent soon; call get_action."
     ),
     State.REJECTED: Text("依頼者に理由を伝えてください。", "Tell the user; do not propose the same again."),
-    State.RETURNED: Text("内容を直して新しく申請してください。", "Correct it and propose it anew; withdraw this one."),
+    State.RETURNED: Text("内容を直して新しく申請してください。", "Correct it and propose it anew."),
     State.EXECUTING: Text("少し待って get_action で確かめてください。", "Wait a moment, then call get_action."),
     State.UNKNOWN: Text(
         "登録された可能性があります。繰り返さず、get_action で結果を待ってください。",

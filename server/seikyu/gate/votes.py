@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit
-from seikyu.gate.actions import STATE_TEXT, Action, State, find, move
+from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.operators import Key, Operator, is_signed, same_person, trusted
 from seikyu.models import Clock, timestamp
@@ -79,6 +79,7 @@ class BallotBox:
                 to,
                 "resolved",
                 by=key.name,
+                outcome=None,
                 evidence=ballot.reason,
                 reference=reference,
                 via=ballot.via,
@@ -86,10 +87,11 @@ class BallotBox:
 
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
+        because = text_json(Text(f"{key.name}: {ballot.reason}", f"{key.name}: {ballot.reason}"))
         if ballot.decision == "reject":
-            return move(tx, now, action, State.REJECTED, "rejected", **said)
+            return move(tx, now, action, State.REJECTED, "rejected", outcome=because, **said)
         if ballot.decision == "return":
-            return move(tx, now, action, State.RETURNED, "returned", **said)
+            return move(tx, now, action, State.RETURNED, "returned", outcome=because, **said)
         if ballot.decision == "revoke":
             return move(tx, now, action, State.REVOKED, "revoked", **said)
         if len(approvals(tx, action)) < action.approvers:

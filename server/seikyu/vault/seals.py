@@ -26,6 +26,8 @@ class Label:
 
     connection: str
     provider: str
+    address: str
+    """The base address the secret was given for; it is sent to no other."""
     kind: str
     generation: int
 

@@ -238,7 +238,7 @@ class Vault:
         if row is None or row["provider"] != connection.provider or row["kind"] != _KINDS[model]:
             raise _not_connected(connection)
         key = self._key(connection, row["key_id"])
-        label = Label(connection.name, row["provider"], row["kind"], row["generation"])
+        label = Label(connection.name, row["provider"], connection.base_url, row["kind"], row["generation"])
         plain = unseal(key, label, str(row["sealed"]))
         if plain is None:
             raise _damaged(connection, _CHANGED)
@@ -273,7 +273,7 @@ def _words(scope: str | None) -> frozenset[str]:
 
 
 def _sealed(key: MasterKey, connection: Connection, secret: BaseModel, generation: int) -> str:
-    label = Label(connection.name, connection.provider, _KINDS[type(secret)], generation)
+    label = Label(connection.name, connection.provider, connection.base_url, _KINDS[type(secret)], generation)
     return seal(key, label, _plain(secret))
 
 
@@ -316,7 +316,10 @@ def _told(grant: Grant, now: datetime) -> SecretState:
             return "needs_login"
 
 
-_CHANGED: Final = Text("記録が書き換えられています。", "The row was changed after it was written.")
+_CHANGED: Final = Text(
+    "記録か接続先（base_url）が、接続した時から変わっています。",
+    "The row, or the connection's base_url, has changed since it was connected.",
+)
 
 
 def _foreign(sealed_with: str, ours: str) -> Text:

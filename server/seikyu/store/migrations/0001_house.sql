@@ -38,11 +38,11 @@ CREATE TABLE action (
 
 CREATE UNIQUE INDEX action_live_call ON action (call_digest)
 WHERE reversed_by IS NULL
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned');
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 CREATE UNIQUE INDEX action_natural_key ON action (connection, operation, natural_key)
 WHERE natural_key IS NOT NULL
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned');
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 CREATE INDEX action_call ON action (call_digest, created_at);
 CREATE INDEX action_state ON action (state, created_at);

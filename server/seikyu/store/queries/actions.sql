@@ -26,15 +26,15 @@ UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = 
 -- name: live_call^
 SELECT * FROM action
 WHERE call_digest = :call_digest AND reversed_by IS NULL AND (
-    state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
-    OR (state = 'rejected' AND updated_at > :rejected_after)
+    state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    OR (state IN ('rejected', 'returned') AND updated_at > :rejected_after)
 )
 ORDER BY created_at DESC LIMIT 1;
 
 -- name: live_natural_key^
 SELECT * FROM action
 WHERE connection = :connection AND operation = :operation AND natural_key = :natural_key
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 LIMIT 1;
 
 -- name: actions_of
@@ -63,13 +63,13 @@ SELECT id, operation, connection, transaction_date, counterparty_id, counterpart
 WHERE kind = :kind AND amount = :amount AND id <> :except_id AND reversed_by IS NULL
 AND transaction_date BETWEEN :date_from AND :date_to
 AND (counterparty_key = :counterparty_key OR (connection = :connection AND counterparty_id = :counterparty_id))
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ORDER BY created_at DESC LIMIT 5;
 
 -- name: twin_files
 SELECT id, operation, connection FROM action
 WHERE kind = 'document' AND file_sha256 = :file_sha256 AND id <> :except_id
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded', 'returned')
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ORDER BY created_at DESC LIMIT 5;
 
 -- name: knows_customer^

@@ -27,13 +27,17 @@ STATE_STYLE: Final[Mapping[State, str]] = {
     State.FAILED: "red",
 }
 
+WIDTH_OF_A_PIPE: Final = 120
+"""Columns, when nobody's window says how many there are."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """Colours and line breaks when the output is a terminal; plain, unbroken sentences otherwise."""
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=not file.isatty())
+    wide = None if file.isatty() else WIDTH_OF_A_PIPE
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=wide is not None, width=wide)
 
 
 def say(text: Text, lang: Lang, style: str | None = None) -> None:
@@ -62,7 +66,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for place, name in enumerate(columns):
-        grid.add_column(name, justify="right" if place in right else "left", overflow="fold")
+        # the first column is what one copies, the right ones are numbers: they are never broken
+        grid.add_column(
+            name, justify="right" if place in right else "left", overflow="fold", no_wrap=place == 0 or place in right
+        )
     for row in rows:
         grid.add_row(*row)
     console().print(grid)
