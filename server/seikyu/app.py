@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -117,6 +118,8 @@ class Home:
         """Run asynchronous work to its end and close what it opened at the providers."""
 
         async def whole() -> ResultT:
+            gc.freeze()  # what start-up made stays; the collector need not look at it again
+            gc.enable()
             try:
                 return await work()
             finally:

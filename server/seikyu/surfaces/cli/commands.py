@@ -6,6 +6,7 @@ for what only operators use.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -72,6 +73,8 @@ def build(open_house: Callable[[], House]) -> click.Group:
     @click.pass_context
     def seikyu(ctx: click.Context) -> None:
         """請求 Seikyu: アシスタントに請求の手を、印鑑は人の手に / hands for invoicing, the seal in your hand."""
+        if ctx.invoked_subcommand != "serve":
+            gc.enable()  # a server wakes it once it has imported what it serves
         if ctx.obj is None:
             ctx.obj = open_house()
 
