@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -75,7 +76,7 @@ class Home:
     def _book(self) -> PolicyBook:
         from seikyu.gate.policy import PolicyBook
 
-        return PolicyBook(self.settings.policy_file)
+        return PolicyBook(self.settings.policy_file, [row.name for row in self.settings.connections])
 
     def book(self) -> PolicyBook:
         return self._book
@@ -123,13 +124,21 @@ class Home:
             try:
                 return await work()
             finally:
-                if "edge" in self.__dict__:
-                    await self.edge.aclose()
+                with anyio.CancelScope(shield=True):
+                    await self._finish()
 
         try:
             return anyio.run(whole)
         finally:
             self.close()
+
+    async def _finish(self) -> None:
+        """Let what is being sent end with a recorded outcome, deaf to signals, then close what reads keep open."""
+        if "_opened" in self.__dict__:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT):
+                await self._opened.executor.drain()
+        if "edge" in self.__dict__:
+            await self.edge.aclose()
 
     def close(self) -> None:
         """Close the database; a later use opens it again."""
@@ -229,7 +238,7 @@ class _Opened:
 
     def __init__(self, home: Home) -> None:
         from seikyu.gate.cards import CardIndex
-        from seikyu.gate.claims import Claims
+        from seikyu.gate.claims import Claims, mark_reversed
         from seikyu.gate.execution import Executor, no_steps
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
@@ -255,10 +264,14 @@ class _Opened:
         claims = Claims(self.store, clock, settings, book=book, operations=WRITE_OPERATIONS, presence=self.presence)
         reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
         told = home.on_step or no_steps
-        self.executor = Executor(self.store, claims, reconciliation, self.client, told)
+        self.executor = Executor(
+            self.store, clock, claims, reconciliation=reconciliation, client_of=self.client, on_step=told
+        )
         self.desk = Desk(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
-        self.ballots = BallotBox(self.store, clock, settings.timing)
+        self.ballots = BallotBox(
+            self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
+        )
         self._clients: dict[str, Client] = {}
         self.rooms: Rooms = Rooms(
             settings=settings,

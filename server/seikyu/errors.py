@@ -7,7 +7,8 @@
     │   └── VoteRefused             an operator's decision did not count
     ├── ConfigurationError          a person must mend a file or a variable
     ├── LoginRequired               a person must connect the account again
-    ├── StoreBusy                   the database stayed locked; nothing was written; try again
+    ├── StoreBusy                   the database could not be used; try again
+    ├── OutcomeNotRecorded          a write was sent and its outcome could not be stored; it is being looked up
     ├── StoreDamaged                a row is not what we wrote; a person must look
     └── ProviderError               a read failed; nothing was written
         ├── ProviderRefused         the provider answered, in its own format: no
@@ -107,10 +108,16 @@ class LoginRequired(SeikyuError):
 
 
 class StoreBusy(SeikyuError):
-    """The database stayed locked longer than we wait."""
+    """The database stayed locked longer than we wait, or cannot be written. The transaction changed nothing."""
 
     code = "store_busy"
     may_retry = True
+
+
+class OutcomeNotRecorded(SeikyuError):
+    """A write was sent, and its outcome could not be stored."""
+
+    code = "outcome_not_recorded"
 
 
 class StoreDamaged(SeikyuError):

@@ -25,6 +25,9 @@ DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
 }
 """Where each provider answers. Source: MFK API v2 and invox API 1.0.3 references, read 2026-11-21."""
 
+WRITE_DEADLINE_S: Final = 60
+"""The longest a write may take; a claim's lease must outlive it."""
+
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -259,4 +262,12 @@ def _timing(env: Mapping[str, str]) -> Timing:
         raise ConfigurationError(
             Text(f"{names} は秒数（整数）で書いてください。", f"{names} must be whole seconds, such as 60."),
         )
-    return Timing(**{name: int(value) for name, value in given.items()})
+    timing = Timing(**{name: int(value) for name, value in given.items()})
+    if timing.lease_s <= WRITE_DEADLINE_S or timing.poll_s < 1:
+        raise ConfigurationError(
+            Text(
+                f"SEIKYU_TIMING_LEASE_S は{WRITE_DEADLINE_S}より大きく、SEIKYU_TIMING_POLL_S は1以上にしてください。",
+                f"SEIKYU_TIMING_LEASE_S must be over {WRITE_DEADLINE_S} and SEIKYU_TIMING_POLL_S at least 1.",
+            )
+        )
+    return timing

@@ -230,7 +230,7 @@ def make_stage(
         ballots=BallotBox(store, clock, settings.timing),
         claims=claims,
         reconciliation=reconciliation,
-        executor=Executor(store, claims, reconciliation, lambda _connection: provider),
+        executor=Executor(store, clock, claims, reconciliation=reconciliation, client_of=lambda _connection: provider),
         cards=CardIndex(store, operations, None),
         operation=operation,
         presence=presence,

@@ -228,16 +228,16 @@ async def test_an_operation_nobody_can_look_up_goes_to_a_person(tmp_path: object
     alone.presence.leave()
 
 
-async def test_a_request_that_never_left_is_tried_three_times_and_then_given_up(stage: Stage) -> None:
-    stage.provider.answers = [lambda _request: NotSent(Text("接続不可", "no route"))] * 3
+async def test_a_request_that_cannot_leave_is_tried_until_its_approval_expires(stage: Stage) -> None:
+    stage.provider.answers = [lambda _request: NotSent(Text("接続不可", "no route"))] * 500
     action = stage.propose("A-1", 50_000)
 
     states: list[State] = []
-    for _ in range(3):
+    for _ in range(26):
         states.append((await stage.executor.execute(action.id)).state)
-        stage.clock.advance(seconds=60)
+        stage.clock.advance(hours=1)
 
-    assert states == [State.APPROVED, State.APPROVED, State.FAILED]
+    assert states == [State.APPROVED] * 24 + [State.EXPIRED] * 2
     assert stage.provider.booked == {}
 
 

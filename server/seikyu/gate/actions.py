@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -38,9 +38,19 @@ class State(StrEnum):
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.AWAITING: frozenset({State.APPROVED, State.REJECTED, State.RETURNED, State.WITHDRAWN, State.EXPIRED}),
+    State.AWAITING: frozenset(
+        {State.APPROVED, State.REJECTED, State.RETURNED, State.WITHDRAWN, State.EXPIRED, State.MANUAL_REVIEW}
+    ),
     State.APPROVED: frozenset(
-        {State.EXECUTING, State.WITHDRAWN, State.REVOKED, State.EXPIRED, State.AWAITING, State.DENIED}
+        {
+            State.EXECUTING,
+            State.WITHDRAWN,
+            State.REVOKED,
+            State.EXPIRED,
+            State.AWAITING,
+            State.DENIED,
+            State.MANUAL_REVIEW,
+        }
     ),
     # back to approved only when no byte left this machine
     State.EXECUTING: frozenset({State.SUCCEEDED, State.FAILED, State.UNKNOWN, State.MANUAL_REVIEW, State.APPROVED}),
@@ -107,6 +117,8 @@ class Action(BaseModel):
     not_before: str | None
     unsent_tries: int
     unknown_since: str | None
+    may_have_left: bool
+    """An earlier attempt had no trustworthy answer: "not written" is then for the provider or a person to say."""
     reference: str | None
     provider_facts: str | None
     outcome: str | None
@@ -172,6 +184,26 @@ def actions(rows: list[Row]) -> list[Action]:
     return [Action.model_validate(row) for row in rows]
 
 
+CLOSED_AS_NOT_WRITTEN: Final = frozenset(
+    {State.REJECTED, State.RETURNED, State.WITHDRAWN, State.REVOKED, State.EXPIRED, State.DENIED, State.FAILED}
+)
+"""Final states that tell the requester: the provider has nothing."""
+
+_STILL_POSSIBLE: Final = Text(
+    "以前の送信が後から登録される可能性が残っています。",
+    "An earlier attempt may still turn up at the provider.",
+)
+
+
+def _honest(action: Action, to: State, changes: dict[str, Any]) -> State:
+    """`to`, unless it would say "not written" of an action whose earlier attempt may have landed."""
+    is_by_person = action.state is State.MANUAL_REVIEW
+    if not action.may_have_left or is_by_person or to not in CLOSED_AS_NOT_WRITTEN:
+        return to
+    changes["outcome"] = text_json(_STILL_POSSIBLE)
+    return State.MANUAL_REVIEW
+
+
 def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes: Any) -> Action:  # noqa: ANN401 - JSON for the audit
     """Change the state: compare-and-set on state, revision and epoch, and the audit row with it.
 
@@ -180,6 +212,7 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     Raises:
         RuntimeError: a change the state machine does not have, or the row moved under the caller's lock.
     """
+    to = _honest(action, to, changes)
     if to not in TRANSITIONS.get(action.state, frozenset()):
         msg = f"no way from {action.state} to {to}"
         raise RuntimeError(msg)
@@ -191,6 +224,7 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
         from_state=action.state.value,
         to_state=to.value,
         revision=action.revision,
+        new_revision=changes.get("revision", action.revision),
         from_epoch=action.epoch,
         updated_at=timestamp(now),
     )
@@ -212,15 +246,25 @@ _MOVABLE: Final = (
     "not_before",
     "unsent_tries",
     "unknown_since",
+    "may_have_left",
     "reference",
     "provider_facts",
     "outcome",
+    "notes",
+    "jst_day",
 )
 
 
 def text_json(text: Text) -> str:
     """A `Text` for a column."""
     return json.dumps({"ja": text.ja, "en": text.en}, ensure_ascii=False)
+
+
+def notes_json(notes: Sequence[Text], twins: Sequence[str]) -> str:
+    """Notes for a column, with a line about actions that look like the same business."""
+    listed = ", ".join(twins)
+    like = [Text(f"似た申請があります: {listed}", f"Looks like the same business as {listed}.")] if twins else []
+    return json.dumps([{"ja": note.ja, "en": note.en} for note in dict.fromkeys((*notes, *like))], ensure_ascii=False)
 
 
 def verdict_json(verdict: Verdict) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from seikyu.errors import NOTHING, NotFound, Text
+from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, WRITTEN, Action, State, find
-from seikyu.gate.votes import check_digest
+from seikyu.gate.votes import approvals, check_digest
 from seikyu.models import JST, moment, shown, yen_text
 from seikyu.spec import ActionView, CardLine, WriteOperation
-from seikyu.store.database import Row, Store
+from seikyu.store.database import Store, Tx
 
 NEXT: Final[Mapping[State, Text]] = {
     State.DENIED: Text(
@@ -101,7 +101,7 @@ class CardIndex:
         """
         with self._store.read() as tx:
             action = find(tx, action_id)
-            votes = tx.all("votes", action_id=action.id, revision=action.revision)
+            names = _approvals(tx, action)
             history = audit.history(tx, action_id)
         check_digest(action)
         operation = self.operation(action)
@@ -116,7 +116,7 @@ class CardIndex:
             why=tuple(action.decision.why),
             notes=tuple(action.note_texts),
             requester=shown(action.requester, 60),
-            approvals=_approvals(votes),
+            approvals=names,
             approvers=action.approvers,
             expires=japan_time(action.expires_at),
             outcome=action.outcome_text,
@@ -198,8 +198,12 @@ def _head(action: Action) -> tuple[CardLine, ...]:
     )
 
 
-def _approvals(votes: list[Row]) -> tuple[str, ...]:
-    return tuple(str(vote["operator"]) for vote in votes if vote["decision"] == "approve")
+def _approvals(tx: Tx, action: Action) -> tuple[str, ...]:
+    """Whose approval holds; nobody's while the operators' records are in doubt."""
+    try:
+        return tuple(approvals(tx, action))
+    except StoreDamaged:
+        return ()
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, actions, find, move, text_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, notes_json, text_json, verdict_json
 from seikyu.gate.facts import gather
+from seikyu.gate.operators import trusted
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.votes import approvals, check_digest
 from seikyu.models import Clock, jst_date, moment, timestamp
@@ -20,10 +21,10 @@ from seikyu.spec import Connection, Different, Done, Lost, NotSent, Refused, Sen
 from seikyu.store.database import Store, Tx
 from seikyu.store.presence import Presence
 
-MAX_UNSENT_TRIES: Final = 3
-"""How often an action may fail to leave this machine before it is given up; nothing was written in between."""
-
 RETRY_UNSENT_S: Final = 5
+"""Before the second try of a request that could not leave this machine; doubled each time."""
+
+RETRY_UNSENT_MAX_S: Final = 300
 
 RETRY_BLOCKED_S: Final = 60
 """Between two looks whether a person has connected the account again; the approval's own expiry ends it."""
@@ -83,6 +84,7 @@ class Claims:
                 return None
             if self._settings.is_read_only:
                 return None
+            trusted(tx)  # a forged operator holds everything up; it must not destroy what others approved
             try:
                 check_digest(action)
                 names = approvals(tx, action)
@@ -102,8 +104,9 @@ class Claims:
                 duplicate_days=policy.file.duplicate_days,
             )
             verdict = policy.decide(situation.facts)
-            if not _still_allowed(verdict, names):
-                self._send_back(tx, action, verdict)
+            news = _asked_anew(action.decision, verdict) if names else []
+            if news or not _still_allowed(verdict, names):
+                self._send_back(tx, action, verdict, situation.twins)
                 return None
             return Claim(self._begin(tx, action, owner, names), operation, connection)
 
@@ -116,6 +119,8 @@ class Claims:
             State.EXECUTING,
             "claimed",
             epoch=action.epoch + 1,
+            # the day an amount counts on is the day it may leave, not the day somebody asked
+            jst_day=jst_date(now).isoformat() if action.epoch == 0 else action.jst_day,
             lease_owner=owner,
             lease_until=timestamp(now + timedelta(seconds=self._settings.timing.lease_s)),
             approved_by=names,
@@ -123,7 +128,8 @@ class Claims:
         tx.run("add_attempt", action_id=action.id, epoch=claimed.epoch, started_at=timestamp(now))
         return claimed
 
-    def _send_back(self, tx: Tx, action: Action, verdict: Verdict) -> None:
+    def _send_back(self, tx: Tx, action: Action, verdict: Verdict, twins: Sequence[str]) -> None:
+        """The rules or the facts got stricter: ask again, and void the votes, for they were about something else."""
         now = self._clock.now()
         if verdict.kind == "deny":
             why = Text("; ".join(verdict.why), "; ".join(verdict.why))
@@ -139,6 +145,8 @@ class Claims:
             verdict=verdict_json(verdict),
             approvers=verdict.approvers,
             expires_at=until,
+            revision=action.revision + 1,
+            notes=notes_json(action.note_texts, twins),
         )
 
     def _bound(self, action: Action) -> tuple[Connection, WriteOperation[Any]]:
@@ -146,7 +154,7 @@ class Claims:
         content = action.content
         connection = self._settings.connection(content["connection"])
         operation = self._operations.get(action.operation)
-        approved = tuple(content[name] for name in ("provider", "environment", "company", "address"))
+        approved = tuple(content.get(name) for name in ("provider", "environment", "company", "address"))
         if connection is None or operation is None or approved != _identity(connection):
             raise NotAllowed(
                 Text(
@@ -248,33 +256,51 @@ class Claims:
                 free["not_before"] = timestamp(now + timedelta(seconds=self._settings.timing.settle_s))
                 return move(
                     tx, now, action, State.UNKNOWN, "outcome_unknown", outcome=text_json(reason), status=status,
-                    unknown_since=timestamp(now), **free,
+                    unknown_since=timestamp(now), may_have_left=True, **free,
                 )  # fmt: skip
 
     def _unsent(self, tx: Tx, action: Action, sent: NotSent, free: dict[str, Any]) -> Action:
-        """Back to approved, to be tried again in a while; given up after the last try."""
-        now, tries = self._clock.now(), action.unsent_tries + (0 if sent.needs_person else 1)
+        """Back to approved, to be tried again later and later, until the approval itself expires."""
+        now, tries = self._clock.now(), action.unsent_tries + 1
+        wait_s = RETRY_BLOCKED_S if sent.needs_person else min(RETRY_UNSENT_S * 2 ** (tries - 1), RETRY_UNSENT_MAX_S)
         said: dict[str, Any] = free | {"outcome": text_json(sent.reason), "unsent_tries": tries}
-        if tries >= MAX_UNSENT_TRIES:
-            return move(tx, now, action, State.FAILED, "never_sent", **said)
-        wait_s = RETRY_BLOCKED_S if sent.needs_person else RETRY_UNSENT_S * tries
         said["not_before"] = timestamp(now + timedelta(seconds=wait_s))
         return move(tx, now, action, State.APPROVED, "not_sent", **said)
 
-    def _mark_reversed(self, tx: Tx, action: Action) -> None:
-        operation = self._operations.get(action.operation)
-        if operation is not None and operation.reverses is not None and action.reference is not None:
+    def postpone(self, action_id: str, *, seconds: int) -> None:
+        """Let an action that cannot be worked on wait, so that it does not stand in the way of others."""
+        with self._store.write() as tx:
+            action, now = find(tx, action_id), self._clock.now()
+            later = timestamp(now + timedelta(seconds=seconds))
             tx.run(
-                "reverse_action",
-                reversed_by=action.id,
-                connection=action.connection,
-                operation=operation.reverses,
-                reference=action.reference,
+                "postpone_action", id=action.id, state=action.state.value, not_before=later, updated_at=timestamp(now)
             )
+
+    def _mark_reversed(self, tx: Tx, action: Action) -> None:
+        mark_reversed(tx, action, self._operations)
+
+
+def _asked_anew(before: Verdict, now: Verdict) -> list[str]:
+    """Rules that ask now and did not when the operators read the action."""
+    known = {rule.rule for rule in before.trace if rule.is_hit}
+    return [rule.rule for rule in now.trace if rule.is_hit and rule.verdict == "ask" and rule.rule not in known]
 
 
 def _identity(connection: Connection) -> tuple[str, ...]:
     return (connection.provider, connection.environment, connection.company, connection.base_url)
+
+
+def mark_reversed(tx: Tx, action: Action, operations: Operations) -> None:
+    """Note on what a finished cancellation undid that it is undone, so that it may be proposed anew."""
+    operation = operations.get(action.operation)
+    if operation is not None and operation.reverses is not None and action.reference is not None:
+        tx.run(
+            "reverse_action",
+            reversed_by=action.id,
+            connection=action.connection,
+            operation=operation.reverses,
+            reference=action.reference,
+        )
 
 
 def _is_due(action: Action, now: datetime) -> bool:

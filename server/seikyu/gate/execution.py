@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
 
 import anyio
 
-from seikyu.errors import ConfigurationError, LoginRequired, SeikyuError, Text
+from seikyu.errors import ConfigurationError, LoginRequired, OutcomeNotRecorded, SeikyuError, Text
 from seikyu.gate.actions import Action, State, actions, find
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.reconciliation import Reconciliation
-from seikyu.spec import Absent, Connection, Done, Lost, NotSent, Reader, Refused, Sender, Sent
+from seikyu.models import Clock, timestamp
+from seikyu.spec import Absent, Connection, Different, Done, Lost, NotSent, Reader, Refused, Sender, Sent
 from seikyu.store.database import Store
 
 log = logging.getLogger(__name__)
@@ -31,38 +33,100 @@ def no_steps(_step: str, _action: Action) -> None:
     """Nobody is told."""
 
 
+RECORD_WAITS_S: Final = (0, 1, 3, 10)
+"""Before each try to store an outcome; each try itself waits up to 30 s for the database."""
+
+FAULT_WAIT_S: Final = 60
+"""Before an action that could not be worked on is looked at again."""
+
+PER_ROUND: Final = 20
+"""Actions of one account in one round."""
+
+Work: TypeAlias = Callable[[Action], Awaitable[Action]]
+
+
+def _account(sent: Sent) -> str:
+    """What a person needs to know of an outcome that could not be stored; no secret is in it."""
+    reference = sent.reference if isinstance(sent, Done | Different) else None
+    return f"{type(sent).__name__} {reference or ''}".strip()
+
+
 class Executor:
     """Sends approved actions. Any number of processes may run one on the same database."""
 
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         claims: Claims,
+        *,
         reconciliation: Reconciliation,
         client_of: ClientOf,
         on_step: OnStep = no_steps,
+        record_waits_s: Sequence[int] = RECORD_WAITS_S,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._claims = claims
         self._reconciliation = reconciliation
         self._client_of = client_of
         self._on_step = on_step
+        self._record_waits_s = record_waits_s
+        self._running: set[asyncio.Task[Action]] = set()
 
     async def execute(self, action_id: str) -> Action:
         """Send an approved action, unless somebody else does, and say how it stands now.
 
-        A caller that is cancelled does not stop it: what was begun ends with a recorded outcome.
+        A caller that is cancelled does not stop it: what was begun ends with a recorded outcome (see `drain`).
+
+        Raises:
+            OutcomeNotRecorded: it was sent, and the database took no outcome.
+            ConfigurationError, NotAllowed, StoreDamaged: nothing was sent; it stays approved.
         """
-        with anyio.CancelScope(shield=True):
-            claim = await self._store.run(lambda: self._claims.take(action_id))
-            if claim is not None:
-                self._on_step("claimed", claim.action)
-                sent = await self._send(claim)
-                self._on_step("answered", claim.action)
-                action = await self._store.run(lambda: self._claims.finish(claim, sent))
-                self._on_step("recorded", action)
-                return action
-        return await self._store.run(lambda: self._find(action_id))
+        task = asyncio.create_task(self._execute(action_id))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Action]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            # the caller may be gone: the fault is told here at least
+            log.warning("an execution ended: %s", error.what.en if isinstance(error, SeikyuError) else type(error))
+
+    async def drain(self) -> None:
+        """Wait for everything that was begun; a write ends at its own deadline."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    async def _execute(self, action_id: str) -> Action:
+        claim = await self._store.run(lambda: self._claims.take(action_id))
+        if claim is None:
+            return await self._store.run(lambda: self._find(action_id))
+        self._on_step("claimed", claim.action)
+        sent = await self._send(claim)
+        self._on_step("answered", claim.action)
+        action = await self._record(claim, sent)
+        self._on_step("recorded", action)
+        return action
+
+    async def _record(self, claim: Claim, sent: Sent) -> Action:
+        """Store what came of it; a database that is busy or full for a moment must not cost the outcome."""
+        for wait_s in self._record_waits_s:
+            await anyio.sleep(wait_s)
+            try:
+                return await self._store.run(lambda: self._claims.finish(claim, sent))
+            except SeikyuError as error:
+                log.warning("the outcome of %s is not stored yet: %s", claim.action.id, error.what.en)
+        log.critical("the outcome of %s could not be stored: %s", claim.action.id, _account(sent))
+        raise OutcomeNotRecorded(
+            Text(
+                f"{claim.action.id} は送信しましたが、結果を保存できませんでした。",
+                f"{claim.action.id} was sent, but its outcome could not be stored.",
+            ),
+            Text("繰り返さず、get_action で確かめてください。", "Do not repeat it; call get_action."),
+            written=Text("登録された可能性があります。", "It may have been written."),
+        )
 
     async def _send(self, claim: Claim) -> Sent:
         async def fence() -> None:
@@ -93,6 +157,8 @@ class Executor:
             return finding
         if isinstance(finding, Absent):
             return Lost(refused.reason, refused.status)
+        if claim.action.may_have_left:
+            return finding  # it may be ours, changed since: only a person can tell
         return Refused(refused.reason + finding.reason, refused.status, refused.codes)
 
     def _find(self, action_id: str) -> Action:
@@ -102,27 +168,48 @@ class Executor:
     async def sweep(self) -> list[Action]:
         """One round of everything that is due; the actions that moved.
 
-        Unknown outcomes come first: nothing is sent for an account before its past is looked at.
+        Unknown outcomes come first: nothing is sent for an account before its past is looked at. Accounts are
+        worked on side by side, so that a slow one delays only itself.
         """
         moved = await self._store.run(self._reconciliation.abandon)
-        for action in await self._store.run(self._reconciliation.due):
-            moved.append(await self._reconciliation.resolve(action, self._client_of))
-        moved.extend(await self._store.run(self._claims.expire))
-        for action in await self._store.run(self._approved):
-            moved.extend(await self._try(action))
+        moved += await self._by_connection(await self._store.run(self._reconciliation.due), self._look_up)
+        moved += await self._store.run(self._claims.expire)
+        moved += await self._by_connection(await self._store.run(self._approved), self._execute_again)
         return moved
 
-    async def _try(self, action: Action) -> list[Action]:
-        """Execute one of many: what stops this one must not stop the others."""
+    async def _by_connection(self, due: list[Action], work: Work) -> list[Action]:
+        moved: list[Action] = []
+
+        async def one_by_one(mine: list[Action]) -> None:
+            for action in mine:
+                moved.extend(await self._try(action, work))
+
+        async with anyio.create_task_group() as tasks:
+            for name in {action.connection for action in due}:
+                tasks.start_soon(one_by_one, [action for action in due if action.connection == name][:PER_ROUND])
+        return moved
+
+    async def _look_up(self, action: Action) -> Action:
+        return await self._reconciliation.resolve(action, self._client_of)
+
+    async def _execute_again(self, action: Action) -> Action:
+        return await self.execute(action.id)
+
+    async def _try(self, action: Action, work: Work) -> list[Action]:
+        """Work on one of many: whatever stops this one must not stop the others."""
         try:
-            return [await self.execute(action.id)]
+            return [await work(action)]
         except SeikyuError as error:
-            log.warning("%s is not executed: %s", action.id, error.what.en)
-            return []
+            log.warning("%s waits: %s", action.id, error.what.en)
+        except Exception:
+            log.exception("%s waits: a fault inside Seikyu", action.id)
+        await self._store.run(lambda: self._claims.postpone(action.id, seconds=FAULT_WAIT_S))
+        return []
 
     def _approved(self) -> list[Action]:
+        now = timestamp(self._clock.now())
         with self._store.read() as tx:
-            return actions(tx.all("actions_in", state=State.APPROVED.value, limit=100))
+            return actions(tx.all("actions_due", state=State.APPROVED.value, now=now, limit=1000))
 
     async def work(self, *, poll_s: int) -> None:
         """Sweep for ever, every `poll_s` seconds. A round that fails is logged and tried again."""

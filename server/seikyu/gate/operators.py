@@ -163,12 +163,13 @@ def _is_vouched(row: Row, rows: Mapping[str, Row], believed: set[str]) -> bool:
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two names mean one person: width, case and surrounding blanks do not make another."""
+    """Whether two names mean one person: width, case, blanks and invisible characters do not make another."""
     return _folded(one) == _folded(other)
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(char for char in plain if not char.isspace() and unicodedata.category(char) not in {"Cc", "Cf"})
 
 
 def enrol(store: Store, clock: Clock, name: str, passphrase: str, *, endorser: Key | None) -> Operator:

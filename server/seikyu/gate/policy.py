@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seikyu.errors import ConfigurationError, Text
+from seikyu.gate.operators import same_person
 from seikyu.spec import Environment, ProviderName, RuleTrace, Verdict
 
 MAX_APPROVERS: Final = 9
@@ -58,7 +59,7 @@ class Rule(BaseModel):
     provider: ProviderName | None = None
     connection: str | None = None
     environment: Environment | None = None
-    operation: str | list[str] | None = None
+    operation: str | Annotated[list[str], Field(min_length=1)] | None = None
     requester: str | None = None
     amount_over: _Amount | None = None
     amount_at_most: _Amount | None = None
@@ -79,10 +80,15 @@ class Rule(BaseModel):
         return all(self._equalities(facts)) and all(self._thresholds(facts))
 
     def _equalities(self, facts: Facts) -> list[bool]:
-        names = ("provider", "connection", "environment", "requester", "duplicate", "first_with_customer")
-        operations = [self.operation] if isinstance(self.operation, str) else self.operation
+        names = ("provider", "connection", "environment", "duplicate", "first_with_customer")
         same = [getattr(self, name) in (None, getattr(facts, name)) for name in names]
-        return [*same, operations is None or facts.operation in operations]
+        is_requester = self.requester is None or same_person(self.requester, facts.requester)
+        return [*same, is_requester, self.operation is None or facts.operation in self.operations]
+
+    @property
+    def operations(self) -> list[str]:
+        """The operations the rule names."""
+        return [self.operation] if isinstance(self.operation, str) else self.operation or []
 
     def _thresholds(self, facts: Facts) -> list[bool]:
         return [
@@ -133,6 +139,11 @@ class PolicyFile(BaseModel):
             msg = f"rule ids used twice: {', '.join(twice)}"
             raise ValueError(msg)
         return self
+
+    @property
+    def rules(self) -> list[Rule]:
+        """Every rule, the strongest first."""
+        return [*self.deny, *self.ask, *self.allow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +196,19 @@ def _example_faults(file: PolicyFile) -> list[str]:
     return faults
 
 
-def parse_policy(source: str, name: str) -> Policy:
-    """Read a policy and try its examples.
+def _name_faults(file: PolicyFile, connections: Sequence[str] | None) -> list[str]:
+    """Names in rules that exist nowhere: a misspelt name would make its rule vanish without a word."""
+    faults: list[str] = []
+    for rule in file.rules:
+        unknown = [name for name in rule.operations if name not in file.operations]
+        faults += [f"rule {rule.id}: operation {name!r} is not in `operations`" for name in unknown]
+        if connections is not None and rule.connection is not None and rule.connection not in connections:
+            faults.append(f"rule {rule.id}: connection {rule.connection!r} is not in connections.toml")
+    return faults
+
+
+def parse_policy(source: str, name: str, connections: Sequence[str] | None = None) -> Policy:
+    """Read a policy and try its examples; `connections` are the names there are, None when nobody knows.
 
     Raises:
         ConfigurationError: every fault, with its line, the rule, what was read and what was expected.
@@ -199,7 +221,7 @@ def parse_policy(source: str, name: str) -> Policy:
         file = PolicyFile.model_validate(table)
     except ValidationError as error:
         raise _faulty(name, [_fault_line(fault, table, source) for fault in error.errors()]) from None
-    faults = _example_faults(file)
+    faults = _name_faults(file, connections) or _example_faults(file)
     if faults:
         raise _faulty(name, faults)
     return Policy(file, hashlib.sha256(source.encode()).hexdigest(), source)
@@ -243,11 +265,20 @@ def _faulty(name: str, faults: Sequence[str]) -> ConfigurationError:
     )
 
 
+def _decoded(source: bytes, path: Path) -> str:
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = source[: error.start].count(b"\n") + 1
+        raise _faulty(str(path), [f"line {line}: not UTF-8"]) from None
+
+
 class PolicyBook:
     """The policy file as it is now: read again whenever it changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connections: Sequence[str] | None = None) -> None:
         self._path = path
+        self._connections = connections
         self._seen: tuple[bytes, Policy] | None = None
 
     def current(self) -> Policy:
@@ -267,5 +298,5 @@ class PolicyBook:
                 Text("config/policy.toml を置いてください。", "Put a policy.toml there."),
             ) from None
         if self._seen is None or self._seen[0] != source:
-            self._seen = (source, parse_policy(source.decode("utf-8", "replace"), str(self._path)))
+            self._seen = (source, parse_policy(_decoded(source, self._path), str(self._path), self._connections))
         return self._seen[1]

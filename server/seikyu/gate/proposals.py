@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from seikyu.errors import NotAllowed, NotFound, Text
+from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, actions, find, move, text_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, notes_json, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
 from seikyu.gate.policy import Policy, PolicyBook
+from seikyu.gate.votes import approvals
 from seikyu.models import Clock, jst_date, timestamp
 from seikyu.settings import Settings
 from seikyu.spec import Connection, Plan, Principal, Verdict, WriteOperation
@@ -116,16 +116,21 @@ class Desk:
         self, *, requester: str | None, state: str | None, limit: int, cursor: str | None
     ) -> tuple[list[Action], int]:
         """Newest first, one more than `limit` when there are more; and how many match in all."""
+        whose, who = ("_all", {}) if requester is None else ("", {"requester": requester})
         with self._store.read() as tx:
-            rows = tx.all("actions_of", requester=requester, state=state, cursor=cursor, limit=limit + 1)
-            count = tx.one("count_actions_of", requester=requester, state=state)
+            rows = tx.all(f"actions_of{whose}", **who, state=state, cursor=cursor, limit=limit + 1)
+            count = tx.one(f"count_actions_of{whose}", **who, state=state)
         return actions(rows), int((count or {"total": 0})["total"])
 
     def have_votes(self, action: Action) -> int:
-        """Approvals counted so far."""
-        with self._store.read() as tx:
-            votes = tx.all("votes", action_id=action.id, revision=action.revision)
-        return sum(vote["decision"] == "approve" for vote in votes)
+        """Approvals that hold now; 0 while the operators' records are in doubt."""
+        if action.approvers == 0:
+            return 0
+        try:
+            with self._store.read() as tx:
+                return len(approvals(tx, action))
+        except StoreDamaged:
+            return 0
 
     def _earlier(self, tx: Tx, call_digest: str) -> Action | None:
         after = timestamp(self._clock.now() - REJECTION_STANDS)
@@ -192,7 +197,7 @@ class Desk:
                 if particulars.transaction_date is None
                 else particulars.transaction_date.isoformat(),
                 file_sha256=file_sha256(proposal.plan),
-                notes=_notes_json(proposal, situation),
+                notes=notes_json(proposal.plan.notes, situation.twins),
                 verdict=verdict_json(verdict),
                 approvers=verdict.approvers,
                 created_at=timestamp(now),
@@ -260,11 +265,3 @@ def _refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
             ),
             Text("その申請を確かめるか、別の番号を使ってください。", "Look at that action, or choose another number."),
         )
-
-
-def _notes_json(proposal: Proposal, situation: Situation) -> str:
-    notes = [*proposal.plan.notes]
-    if situation.twins:
-        listed = ", ".join(situation.twins)
-        notes.append(Text(f"似た申請があります: {listed}", f"Looks like the same business as {listed}."))
-    return json.dumps([json.loads(text_json(note)) for note in notes], ensure_ascii=False)

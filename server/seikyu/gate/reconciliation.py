@@ -25,6 +25,9 @@ ReaderOf: TypeAlias = Callable[[Connection], Reader]
 LOOK_AGAIN_S: Final = 5
 """Between two look-ups of one action."""
 
+MAX_EPOCHS: Final = 5
+"""Claims and take-overs of one action after which "absent" is no longer believed: a person has to look."""
+
 GIVE_UP_S: Final = 3600
 """A provider that cannot be asked for an hour: a person has to look."""
 
@@ -73,6 +76,7 @@ class Reconciliation:
                 lease_owner=None,
                 lease_until=None,
                 unknown_since=timestamp(now),
+                may_have_left=True,
                 not_before=timestamp(now + timedelta(seconds=self._timing.settle_s)),
                 outcome=text_json(reason),
             )
@@ -81,8 +85,7 @@ class Reconciliation:
         """Unknown actions whose next look-up is due."""
         now = self._clock.now()
         with self._store.read() as tx:
-            unknown = actions(tx.all("actions_in", state=State.UNKNOWN.value, limit=1000))
-        return [action for action in unknown if action.not_before is None or moment(action.not_before) <= now]
+            return actions(tx.all("actions_due", state=State.UNKNOWN.value, now=timestamp(now), limit=1000))
 
     async def resolve(self, action: Action, reader_of: ReaderOf) -> Action:
         """Look an unknown action up once, and record what that shows."""
@@ -113,7 +116,7 @@ class Reconciliation:
             if not self._is_quiet(action, now):
                 tx.run("postpone_action", id=action.id, state=action.state.value, **self._next(now))
                 return find(tx, action.id)
-            if operation.outcome_class is OutcomeClass.A:
+            if operation.outcome_class is OutcomeClass.A and action.epoch < MAX_EPOCHS:
                 # the same natural key is sent again: should the effect land late after all, the provider
                 # refuses the second one and the look-up finds the first
                 return move(tx, now, action, State.APPROVED, "proven_absent", unknown_since=None, not_before=None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit
@@ -39,10 +40,13 @@ class Ballot:
 class BallotBox:
     """Takes votes, and says at execution whether they still hold."""
 
-    def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, timing: Timing, on_resolved: Callable[[Tx, Action], None] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._timing = timing
+        self._on_resolved = on_resolved
 
     def cast(self, ballot: Ballot, key: Key) -> Action:
         """Record a sealed decision.
@@ -70,20 +74,13 @@ class BallotBox:
         with self._store.write() as tx:
             action = find(tx, ballot.action_id)
             _check_right(tx, action, ballot, key, now)
-            _seal(tx, action, ballot, key, now)
+            _seal(tx, action, ballot, key, now, resolved_as=reference or "nothing")
             to = State.FAILED if reference is None else State.SUCCEEDED
-            return move(
-                tx,
-                now,
-                action,
-                to,
-                "resolved",
-                by=key.name,
-                outcome=None,
-                evidence=ballot.reason,
-                reference=reference,
-                via=ballot.via,
-            )
+            said: dict[str, Any] = {"by": key.name, "evidence": ballot.reason, "via": ballot.via}
+            done = move(tx, now, action, to, "resolved", reference=reference, outcome=None, **said)
+            if self._on_resolved is not None:
+                self._on_resolved(tx, done)
+            return done
 
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
@@ -140,7 +137,7 @@ def _refuse(what: Text, next_step: Text) -> VoteRefused:
     return VoteRefused(what, next_step, written=_NO_VOTE)
 
 
-def _statement(action: Action, ballot: Ballot, key: Key, now: datetime) -> bytes:
+def _statement(action: Action, ballot: Ballot, key: Key, now: datetime, resolved_as: str | None) -> bytes:
     return canonical(
         {
             "action": action.id,
@@ -151,12 +148,13 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime) -> bytes
             "expires_at": action.expires_at,
             "operator": key.name,
             "voted_at": timestamp(now),
+            "resolved_as": resolved_as,
         }
     )
 
 
-def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
-    statement = _statement(action, ballot, key, now)
+def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, resolved_as: str | None = None) -> None:
+    statement = _statement(action, ballot, key, now, resolved_as)
     tx.run(
         "add_vote",
         action_id=action.id,
@@ -194,11 +192,9 @@ def approvals(tx: Tx, action: Action) -> list[str]:
 
 
 def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
-    said = json.loads(vote["statement"])
     about = {"action": action.id, "revision": action.revision, "digest": action.digest}
     about |= {"operator": operator.name, "decision": vote["decision"], "voted_at": vote["voted_at"]}
-    holds = all(said.get(name) == value for name, value in about.items())
-    if not holds or not is_signed(operator.public_key, canonical(said), vote["seal"]):
+    if not _says(vote["statement"], about) or not _is_sealed(vote, operator):
         raise StoreDamaged(
             Text(
                 f"{action.id} の承認の署名が正しくありません。",
@@ -207,6 +203,19 @@ def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
             Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
             written=NOTHING,
         )
+
+
+def _says(statement: str, about: Mapping[str, object]) -> bool:
+    """Whether a stored statement is JSON and says all of `about`."""
+    try:
+        said: object = json.loads(statement)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and about.items() <= cast("dict[str, object]", said).items()
+
+
+def _is_sealed(vote: Row, operator: Operator) -> bool:
+    return is_signed(operator.public_key, str(vote["statement"]).encode(), str(vote["seal"]))
 
 
 def check_digest(action: Action) -> None:

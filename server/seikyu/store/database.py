@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from seikyu.errors import StoreBusy, StoreDamaged, Text
+from seikyu.errors import NOTHING, StoreBusy, StoreDamaged, Text
 
 Value: TypeAlias = str | int | None
 Row: TypeAlias = Mapping[str, Any]
@@ -24,6 +26,11 @@ ResultT = TypeVar("ResultT")
 
 BUSY_TIMEOUT_S: Final = 30
 _BUSY = Text("データベースが使用中のため処理できませんでした。", "The database stayed locked for 30 s.")
+_NO_ROOM = Text(
+    "データベースに書き込めません（空き容量か権限）。", "The database cannot be written: no room, or no right."
+)
+_UNSOUND = Text("データベースのファイルが壊れています。", "The database file is not sound.")
+_RESTORE = Text("バックアップから戻してください。", "Restore it from a backup.")
 _AGAIN = Text("しばらくしてからもう一度試してください。", "Try again in a moment.")
 
 
@@ -67,26 +74,21 @@ class Store:
         """A transaction that holds the write lock from its first statement and is durable when it ends.
 
         Raises:
-            StoreBusy: another process held the lock for 30 s; nothing was written.
+            StoreBusy: another process held the lock for 30 s, or the disk is full; nothing was changed.
+            StoreDamaged: the file is not a sound database.
         """
         with self._borrowed() as connection:
-            _begin(connection)
-            try:
-                yield Tx(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            connection.execute("BEGIN IMMEDIATE")
+            yield Tx(connection)
             connection.execute("COMMIT")
 
     @contextmanager
     def read(self) -> Generator[Tx]:
-        """A transaction that sees one state of the database."""
+        """A transaction that sees one state of the database. Raises as `write`."""
         with self._borrowed() as connection:
             connection.execute("BEGIN")
-            try:
-                yield Tx(connection)
-            finally:
-                connection.execute("ROLLBACK")
+            yield Tx(connection)
+            connection.execute("ROLLBACK")
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Do `work` (which opens its own transaction) in a thread, so that the event loop goes on.
@@ -107,21 +109,30 @@ class Store:
 
     @contextmanager
     def _borrowed(self) -> Generator[sqlite3.Connection]:
-        try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = self._open()
+        """A connection for one transaction; after any fault it is closed, which rolls the transaction back."""
+        connection = self._idle_or_new()
         try:
             yield connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.IntegrityError:
             connection.close()
-            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise StoreBusy(_BUSY, _AGAIN) from error
             raise
+        except sqlite3.Error as error:
+            connection.close()
+            raise _told(error) from error
         except BaseException:
             connection.close()
             raise
         self._idle.put(connection)
+
+    def _idle_or_new(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            pass
+        try:
+            return self._open()
+        except sqlite3.Error as error:
+            raise _told(error) from error
 
     def _open(self) -> sqlite3.Connection:
         _make_private(self._path)
@@ -137,15 +148,32 @@ class Store:
         return connection
 
 
-def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _told(error: sqlite3.Error) -> StoreBusy | StoreDamaged:
+    """What a fault of SQLite means for the caller. Either way the transaction changed nothing."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return StoreBusy(_BUSY, _AGAIN, written=NOTHING)
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        return StoreBusy(_NO_ROOM, _AGAIN, written=NOTHING)
+    return StoreDamaged(_UNSOUND, _RESTORE, written=NOTHING)
 
 
 def _make_private(path: Path) -> None:
-    """The folder 0700 and the file 0600 before SQLite opens it; -wal and -shm take the file's mode."""
+    """The folder 0700 and an empty file 0600 before SQLite opens it; -wal and -shm take the file's mode.
+
+    The file is made aside and linked into place: closing any descriptor of the database itself would drop every
+    lock this process holds on it. Source: sqlite.org/howtocorrupt.html, 2.2, read 2026-11-21.
+    """
+    if path.exists():
+        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.close(descriptor)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def _migrations() -> list[tuple[int, str]]:

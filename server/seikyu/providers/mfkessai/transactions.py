@@ -107,9 +107,12 @@ def lines_of(payload: TransactionPayload) -> list[Line]:
 
 
 def settle_registration(request: ProviderRequest, answer: Transaction) -> Done | Different:
-    """Believe the answer to a registration when it echoes our number and amount."""
+    """Believe the answer to a registration when it echoes what we sent and is not cancelled already.
+
+    Lines and totals are compared by the look-up only: an answer may leave them out.
+    """
     payload = payload_of(request)
-    checks = ((_NUMBER, payload.number == answer.number), (_AMOUNT, _is_amount(payload, answer.amount)))
+    checks = (*_identity(payload, answer), (Text("状態", "status"), answer.status != "canceled"))
     return _verdict(answer, [name for name, is_same in checks if not is_same])
 
 
@@ -155,18 +158,25 @@ _AMOUNT: Final = Text("金額", "amount")
 
 def _differences(payload: TransactionPayload, found: Transaction) -> list[Text]:
     checks = (
-        (_NUMBER, payload.number == found.number),
-        (Text("請求先", "destination"), payload.destination_id == found.destination_id),
-        (Text("取引日", "date"), payload.date == found.date),
-        (Text("発行日", "issue date"), _is_issue_date(payload, found)),
-        (Text("支払期限", "due date"), payload.due_date == found.due_date),
+        *_identity(payload, found),
         (Text("送付方法", "delivery"), _is_delivery(payload, found)),
-        (_AMOUNT, _is_amount(payload, found.amount)),
         (Text("税率別合計", "totals"), _are_totals(payload, found)),
         (Text("明細の品名", "descriptions"), _descriptions(payload) == _descriptions(found)),
         (Text("明細の小計", "line amounts"), _sums(lines_of(payload)) == _sums(found.transaction_details)),
     )
     return [name for name, is_same in checks if not is_same]
+
+
+def _identity(payload: TransactionPayload, found: Transaction) -> tuple[tuple[Text, bool], ...]:
+    """The fields every answer about a transaction carries, and whether they are ours."""
+    return (
+        (_NUMBER, payload.number == found.number),
+        (Text("請求先", "destination"), payload.destination_id == found.destination_id),
+        (Text("取引日", "date"), payload.date == found.date),
+        (Text("発行日", "issue date"), _is_issue_date(payload, found)),
+        (Text("支払期限", "due date"), payload.due_date == found.due_date),
+        (_AMOUNT, _is_amount(payload, found.amount)),
+    )
 
 
 def _is_issue_date(payload: TransactionPayload, found: Transaction) -> bool:

@@ -30,6 +30,7 @@ CREATE TABLE action (
     not_before TEXT,
     unsent_tries INTEGER NOT NULL DEFAULT 0,
     unknown_since TEXT,
+    may_have_left INTEGER NOT NULL DEFAULT 0,
     reference TEXT,
     provider_facts TEXT,
     outcome TEXT,
@@ -45,9 +46,11 @@ WHERE natural_key IS NOT NULL
 AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 CREATE INDEX action_call ON action (call_digest, created_at);
-CREATE INDEX action_state ON action (state, created_at);
-CREATE INDEX action_requester ON action (requester, created_at, id);
-CREATE INDEX action_totals ON action (requester, jst_day);
+CREATE INDEX action_state ON action (state, id);
+CREATE INDEX action_requester ON action (requester, id);
+CREATE INDEX action_requester_state ON action (requester, state);
+CREATE INDEX action_totals ON action (requester, jst_day, kind, state, amount);
+CREATE INDEX action_customer ON action (connection, counterparty_id) WHERE state = 'succeeded';
 CREATE INDEX action_twin ON action (kind, amount, transaction_date);
 CREATE INDEX action_file ON action (file_sha256);
 CREATE INDEX action_reference ON action (connection, operation, reference);

@@ -15,6 +15,7 @@ INSERT INTO action (
 -- name: move_action!
 UPDATE action SET
     state = :to_state, approvers = :approvers, verdict = :verdict, expires_at = :expires_at, epoch = :epoch,
+    revision = :new_revision, notes = :notes, jst_day = :jst_day, may_have_left = :may_have_left,
     lease_owner = :lease_owner, lease_until = :lease_until, not_before = :not_before, unsent_tries = :unsent_tries,
     unknown_since = :unknown_since, reference = :reference, provider_facts = :provider_facts, outcome = :outcome,
     updated_at = :updated_at
@@ -39,16 +40,26 @@ LIMIT 1;
 
 -- name: actions_of
 SELECT * FROM action
-WHERE (:requester IS NULL OR requester = :requester) AND (:state IS NULL OR state = :state)
-AND (:cursor IS NULL OR id < :cursor)
+WHERE requester = :requester AND (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: actions_of_all
+SELECT * FROM action
+WHERE (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: count_actions_of^
-SELECT count(*) AS total FROM action
-WHERE (:requester IS NULL OR requester = :requester) AND (:state IS NULL OR state = :state);
+SELECT count(*) AS total FROM action WHERE requester = :requester AND (:state IS NULL OR state = :state);
+
+-- name: count_actions_of_all^
+SELECT count(*) AS total FROM action WHERE (:state IS NULL OR state = :state);
 
 -- name: actions_in
-SELECT * FROM action WHERE state = :state ORDER BY created_at LIMIT :limit;
+SELECT * FROM action WHERE state = :state ORDER BY id LIMIT :limit;
+
+-- name: actions_due
+SELECT * FROM action
+WHERE state = :state AND (not_before IS NULL OR not_before <= :now) ORDER BY id LIMIT :limit;
 
 -- name: count_awaiting_of^
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;

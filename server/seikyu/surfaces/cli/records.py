@@ -57,7 +57,7 @@ def check(house: House, file: str | None) -> None:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(Text(f"{path} を読めません。", f"{path} cannot be read.")) from error
-    found = parse_policy(source, str(path))
+    found = parse_policy(source, str(path), [row.name for row in house.settings.connections])
     rules = len(found.file.deny) + len(found.file.ask) + len(found.file.allow)
     said = Text(
         f"規則 {rules}件、例 {len(found.file.example)}件、すべて成り立ちます。",

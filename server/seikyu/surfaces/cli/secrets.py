@@ -25,8 +25,14 @@ def read_secret(prompt: Text, lang: Lang, descriptor: int | None) -> str:
 
 
 def _from_descriptor(descriptor: int) -> str:
-    with os.fdopen(descriptor, "rb", closefd=False) as stream:
-        return stream.readline(_CAP).decode("utf-8", "strict").rstrip("\r\n")
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.readline(_CAP).decode("utf-8", "strict").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            Text(f"記述子 {descriptor} から読めません。", f"Descriptor {descriptor} gives no text."),
+            Text("例: --secret-fd 3 3<FILE", "For example --secret-fd 3 3<FILE."),
+        ) from error
 
 
 def _from_terminal(prompt: str) -> str:
