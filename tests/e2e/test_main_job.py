@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from mcp import Client
 
 from e2e.assistant import CREATE, assistant, call, draft, effects, refused
 from seikyu.sandbox.faults import Fault, FaultKind
@@ -170,6 +172,31 @@ async def test_a_document_of_35_mb_is_stored_and_the_server_hardly_grows(stage: 
     assert (small["status"], stored["status"]) == ("succeeded", "succeeded")
     assert stage.twins.invox.documents[-1].size == size
     assert grown_kib < 16 * 1024
+
+
+async def test_a_server_told_to_stop_in_the_middle_of_a_write_records_its_outcome_first(stage: Stage) -> None:
+    stage.twins.faults.add(Fault(operation=CREATE, kind=FaultKind.HOLD))
+    command = [*stage.command, "serve", "--http", "127.0.0.1:0"]
+    async with await anyio.open_process(command, env=stage.environment, stdin=subprocess.DEVNULL) as server:
+        assert server.stderr is not None
+        origin = (await server.stderr.receive()).decode().split()[1].removesuffix("/mcp")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_and_be_cut_off, f"{origin}/mcp")
+            await stage.twins.faults.wait_until_held(1)
+            server.terminate()
+            await anyio.sleep(0.5)  # long enough for a server that would not wait to be gone
+            stage.twins.faults.release()
+        ended = await server.wait()
+
+    [action] = (await stage.run_json("actions"))["actions"]
+    assert (ended, action["state"], effects(stage)) == (0, "succeeded", 1)
+
+
+async def ask_and_be_cut_off(url: str) -> None:
+    """An assistant whose server goes away while it waits."""
+    with contextlib.suppress(Exception):
+        async with Client(url) as client:
+            await client.call_tool("register_transaction", draft())
 
 
 def let_documents_run(stage: Stage) -> None:
