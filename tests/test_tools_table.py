@@ -13,7 +13,7 @@ import pytest
 
 from seikyu.providers.catalog import WRITE_OPERATIONS
 from seikyu.spec import Effect, Tool
-from seikyu.surfaces.cli.records import tool_table
+from seikyu.surfaces.cli.tool_list import tool_table
 from seikyu.surfaces.mcp.wire import mcp_tool
 from seikyu_tools import TOOLS
 

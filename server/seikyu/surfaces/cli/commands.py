@@ -33,9 +33,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "revoke": ("decisions", "revoke"),
     "resolve": ("decisions", "resolve"),
     "reconcile": ("decisions", "reconcile"),
-    "audit": ("records", "audit"),
-    "policy": ("records", "policy"),
-    "tools": ("records", "list_tools"),
+    "audit": ("audit_log", "audit"),
+    "policy": ("policies", "policy"),
+    "tools": ("tool_list", "list_tools"),
 }
 """Every command: its module beside this one, and its name there. In the order of the help."""
 
