@@ -254,3 +254,23 @@ def test_the_demo_tells_its_whole_story_without_a_terminal_and_leaves_nothing(tm
     assert "✗" not in done.stdout
     assert time.monotonic() - started < 60
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_that_keeps_running_clears_up_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path), "SEIKYU_LANG": "en"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "seikyu", "demo", "--keep"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stderr is not None
+        line = demo.stderr.readline()
+        demo.terminate()
+        code = demo.wait(30)
+
+    assert "approvals: http://127.0.0.1:" in line
+    assert code == 130
+    assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import click
 
 from seikyu.errors import InvalidArguments, Text
 from seikyu.surfaces.cli.house import House
+
+INTERRUPTED = 130
+"""Exit code after Ctrl+C, as shells have it."""
 
 
 @click.command()
@@ -48,4 +52,10 @@ def demo(house: House, *, keep: bool) -> None:
     """一通り見る / The whole story in a minute, on this machine only."""
     from seikyu.surfaces.demo.story import play
 
-    raise SystemExit(asyncio.run(play(house.lang, keep=keep)))
+    # told to stop, it clears up as after Ctrl+C
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        code = asyncio.run(play(house.lang, keep=keep))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    raise SystemExit(code)
