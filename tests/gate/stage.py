@@ -97,12 +97,14 @@ class PretendProvider:
 
     booked: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     sends: int = 0
+    operations: list[WriteOperation[Any]] = field(default_factory=list[WriteOperation[Any]])
     answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list[Callable[[ProviderRequest], Sent]])
     before_answer: Callable[[], None] = lambda: None
 
     async def send(self, operation: WriteOperation[Any], request: ProviderRequest, *, fence: Fence) -> Sent:
         await fence()
         self.sends += 1
+        self.operations.append(operation)
         answer = self.answers.pop(0) if self.answers else self.book
         sent = answer(request)
         self.before_answer()

@@ -150,6 +150,17 @@ async def test_one_spoilt_row_does_not_stop_the_others(stage: Stage, poison: str
     assert stage.find(second.id).state is State.SUCCEEDED
 
 
+async def test_an_operation_changed_in_its_column_is_not_the_one_that_is_sent(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    action = stage.propose("A-1", 100_000)
+    stage.approve(action, key)
+    tamper(stage, "UPDATE action SET operation = 'mfkessai.cancel_transaction'")
+
+    await stage.executor.sweep()
+
+    assert [seen.name for seen in stage.provider.operations] in ([], ["mfkessai.create_transaction"])
+
+
 async def test_a_look_up_that_breaks_inside_seikyu_is_tried_again_and_stops_nobody(stage: Stage) -> None:
     stage.provider.answers.append(lambda _request: CUT)
     unknown = stage.propose("A-1", 50_000)

@@ -153,7 +153,7 @@ class Claims:
         """The connection and operation the content names, if they are still what was approved."""
         content = action.content
         connection = self._settings.connection(content["connection"])
-        operation = self._operations.get(action.operation)
+        operation = self._operations.get(action.request.operation)  # the sealed one, not the column's
         approved = tuple(content.get(name) for name in ("provider", "environment", "company", "address"))
         if connection is None or operation is None or approved != _identity(connection):
             raise NotAllowed(
