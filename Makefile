@@ -96,6 +96,6 @@ endef
 # $(call compile,lock,sources): no address and no path may end up in a lock
 define compile
 $(call step,pinning $(1),$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url $(LOCK_ARGS) $(2) --output-file $(1))
+	--no-header --no-annotate $(LOCK_ARGS) $(2) --output-file $(1))
 @! grep -n '://' $(1)
 endef

@@ -71,12 +71,21 @@ LINES = st.lists(
 # totals
 
 
+def accepts(check: Callable[..., object], *arguments: object) -> bool:
+    """Whether `check` lets the arguments pass."""
+    try:
+        check(*arguments)
+    except InvalidArguments:
+        return False
+    return True
+
+
 @given(LINES, st.sampled_from(ROUNDINGS))
 def test_derived_totals_always_pass_the_check_of_mfk(lines: list[Line], rounding: Rounding) -> None:
     totals = derive_totals(lines, rounding)
     assume(1 <= sum(totals.values()) <= 2_147_483_647)
 
-    check_totals(lines, totals)
+    assert accepts(check_totals, lines, totals)
 
 
 @given(LINES, st.sampled_from(ROUNDINGS), st.sampled_from([-2, 2]))
@@ -133,7 +142,7 @@ def test_untaxed_rates_add_nothing(rate: TaxRateType) -> None:
 
 @pytest.mark.parametrize("total", [109, 110])
 def test_a_total_less_than_a_yen_away_passes(total: int) -> None:
-    check_totals([line("1", "99.6")], {"normal_10": total})  # comes to 109.56
+    assert accepts(check_totals, [line("1", "99.6")], {"normal_10": total})  # comes to 109.56
 
 
 @pytest.mark.parametrize("total", [109, 111])
@@ -153,7 +162,9 @@ def test_lines_without_a_total_are_refused() -> None:
 
 
 def test_one_total_may_be_negative_as_long_as_the_sum_is_not() -> None:
-    check_totals([line("1", "1000"), line("1", "-100", "reduced_8")], {"normal_10": 1100, "reduced_8": -108})
+    assert accepts(
+        check_totals, [line("1", "1000"), line("1", "-100", "reduced_8")], {"normal_10": 1100, "reduced_8": -108}
+    )
 
 
 @pytest.mark.parametrize("price,total", [("0.5", 0), ("2147483647", 2_147_483_648)])
@@ -166,7 +177,7 @@ def test_a_sum_outside_one_yen_to_the_largest_amount_is_refused(price: str, tota
 
 @pytest.mark.parametrize("total", [1, 2_147_483_647])
 def test_the_smallest_and_the_largest_sum_pass(total: int) -> None:
-    check_totals([line("1", str(total), "non_taxable")], {"non_taxable": total})
+    assert accepts(check_totals, [line("1", str(total), "non_taxable")], {"non_taxable": total})
 
 
 def test_totals_are_ordered_as_the_rates_are() -> None:
@@ -202,7 +213,7 @@ def test_a_line_amount_is_exact_beyond_the_usual_precision() -> None:
     [("0.3", "10"), ("2.675", "100"), ("19.99", "1"), ("0.01", "0.01"), ("1", "0.0001"), ("0", "5")],
 )
 def test_four_decimals_pass_also_where_binary_floats_stumble(quantity: str, price: str) -> None:
-    check_lines([line(quantity, price), line("1", "1")], "production")
+    assert accepts(check_lines, [line(quantity, price), line("1", "1")], "production")
 
 
 @pytest.mark.parametrize("quantity,price", [("0.001", "0.01"), ("1.0001", "1.1")])
@@ -212,7 +223,7 @@ def test_a_product_with_a_fifth_decimal_is_refused(quantity: str, price: str) ->
 
 
 def test_a_product_with_zeros_beyond_the_fourth_decimal_passes() -> None:
-    check_lines([line("0.5000", "2.00"), line("1", "1")], "production")
+    assert accepts(check_lines, [line("0.5000", "2.00"), line("1", "1")], "production")
 
 
 def test_a_return_is_a_negative_price_not_a_negative_quantity() -> None:

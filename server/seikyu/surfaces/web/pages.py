@@ -54,8 +54,7 @@ HEADERS: Final[Mapping[str, str]] = {
 """On every answer of these routes."""
 
 UNLOCKS_AT_ONCE: Final = 1
-"""Two Argon2id of several lanes in one process wait for each other for ever (cryptography 50.0.2 with OpenSSL 4.0.3,
-tried 2026-11-21: 3 of 3). One takes 0.1 s and 64 MiB."""
+"""Each takes 0.1 s of a core and 64 MiB: a flood of guesses waits in line instead of taking the machine."""
 
 MAX_QUEUE: Final = 8
 """Decisions that may wait for their turn to be unlocked; more are asked to come back."""
