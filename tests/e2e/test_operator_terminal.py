@@ -186,3 +186,23 @@ def test_resolving_needs_a_reference_and_an_action_a_person_must_look_at(termina
     assert "give the provider's id" in no_reference.output
     assert "waiting for approval" in not_open.output
     assert terminal.json("show", action.id)["state"] == "awaiting_approval"
+
+
+def test_anyone_freezes_without_a_passphrase_and_only_an_operator_lifts_it(terminal: Terminal) -> None:
+    action = terminal.propose()
+    frozen = terminal.run("freeze", "--by", "sato", "--reason", "二重請求の疑い")
+
+    listed = terminal.json("actions")
+    approved = terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    wrong = terminal.run("unfreeze", "--by", "tanaka", secret_fd="not the passphrase")
+    lifted = terminal.run("unfreeze", "--by", "tanaka", secret_fd=PASSPHRASE)
+    again = terminal.run("unfreeze", "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    said = "Frozen: nothing is sent (sato: 二重請求の疑い)."
+    assert (frozen.exit_code, wrong.exit_code, lifted.exit_code, again.exit_code) == (0, 1, 0, 1)
+    assert listed["frozen"] == said
+    assert (approved.exit_code, terminal.json("show", action.id)["state"]) == (3, "approved")
+    assert said in approved.stderr
+    assert "The freeze is lifted" in lifted.output
+    assert "Nothing is frozen" in again.output
+    assert terminal.json("actions")["frozen"] is None
