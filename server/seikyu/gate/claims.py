@@ -11,7 +11,7 @@ from typing import Any, Final
 from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, text_json, verdict_json
-from seikyu.gate.facts import gather
+from seikyu.gate.facts import gather_again
 from seikyu.gate.operators import trusted
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.votes import approvals, check_digest
@@ -82,10 +82,8 @@ class Claims:
             if action.is_over(now):
                 move(tx, now, action, State.EXPIRED, "expired")
                 return None
-            if self._settings.is_read_only:
-                return None
             trusted(tx)  # a forged operator holds everything up; it must not destroy what others approved
-            if freezing.standing(tx) is not None:
+            if self._settings.is_read_only or freezing.standing(tx) is not None:
                 return None
             try:
                 check_digest(action)
@@ -94,16 +92,8 @@ class Claims:
                 move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
                 return None
             connection, operation = self._bound(action)
-            situation = gather(
-                tx,
-                action_id=action.id,
-                requester=action.requester,
-                connection=connection,
-                operation=operation,
-                particulars=action.particulars,
-                file_sha256=action.file_sha256,
-                today=jst_date(now),
-                duplicate_days=policy.file.duplicate_days,
+            situation = gather_again(
+                tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days
             )
             verdict = policy.decide(situation.facts)
             news = _asked_anew(action.decision, verdict) if names else []

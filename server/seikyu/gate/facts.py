@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from seikyu.gate.actions import Action
 from seikyu.gate.policy import Facts
+from seikyu.models import jst_date
 from seikyu.spec import Connection, Particulars, WriteOperation
 from seikyu.store.database import Tx
 
@@ -43,10 +45,11 @@ def gather(
     operation: WriteOperation[Any],
     particulars: Particulars,
     file_sha256: str | None,
-    today: date,
+    now: datetime,
     duplicate_days: int,
 ) -> Situation:
     """Read the situation of one action, itself not counted among its twins."""
+    today = jst_date(now)
     twins = _twins(tx, action_id, connection, operation.kind, particulars=particulars, days=duplicate_days)
     files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
     total = tx.one("daily_total", requester=requester, jst_day=today.isoformat(), except_id=action_id)
@@ -64,6 +67,29 @@ def gather(
         first_with_customer=_is_first(tx, connection, particulars),
     )
     return Situation(facts, (*twins, *(str(row["id"]) for row in files)))
+
+
+def gather_again(
+    tx: Tx,
+    action: Action,
+    connection: Connection,
+    operation: WriteOperation[Any],
+    *,
+    now: datetime,
+    duplicate_days: int,
+) -> Situation:
+    """The situation of a stored action as it is now."""
+    return gather(
+        tx,
+        action_id=action.id,
+        requester=action.requester,
+        connection=connection,
+        operation=operation,
+        particulars=action.particulars,
+        file_sha256=action.file_sha256,
+        now=now,
+        duplicate_days=duplicate_days,
+    )
 
 
 def _twins(

@@ -227,6 +227,34 @@ def parse_policy(source: str, name: str, connections: Sequence[str] | None = Non
     return Policy(file, hashlib.sha256(source.encode()).hexdigest(), source)
 
 
+class _Question(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+    given: Facts
+
+
+def parse_question(source: str, name: str) -> Facts:
+    """The facts of a file with one `given = { … }`, written as in an example.
+
+    Raises:
+        ConfigurationError: every fault, with its line.
+    """
+    try:
+        return _Question.model_validate(tomllib.loads(source)).given
+    except tomllib.TOMLDecodeError as error:
+        faults = [str(error)]
+    except ValidationError as error:
+        faults = [_fault_line(fault, {}, source) for fault in error.errors()]
+    listed = "; ".join(faults)
+    raise ConfigurationError(
+        Text(f"{name} に誤りがあります: {listed}", f"{name} has faults: {listed}."),
+        Text(
+            "given = { operation = …, provider = … } の形で書いてください。",
+            "Write it as given = { operation = …, provider = … }.",
+        ),
+    )
+
+
 def _fault_line(fault: Mapping[str, Any], table: Mapping[str, Any], source: str) -> str:
     place = [str(part) for part in fault["loc"]]
     rule = _rule_name(table, fault["loc"])

@@ -160,7 +160,7 @@ class Desk:
             operation=proposal.operation,
             particulars=proposal.plan.particulars,
             file_sha256=file_sha256(proposal.plan),
-            today=jst_date(self._clock.now()),
+            now=self._clock.now(),
             duplicate_days=policy.file.duplicate_days,
         )
 
