@@ -55,3 +55,56 @@ def test_a_question_with_a_misspelt_fact_is_refused_with_its_line(terminal: Term
 
     assert refused.exit_code == 1
     assert "line 1: given.amout: Extra inputs are not permitted" in refused.output
+
+
+def test_check_names_every_side_no_example_tries_and_only_strict_fails(terminal: Terminal, tmp_path: Path) -> None:
+    operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'
+    tried = POLICY + "".join(
+        f'[[example]]\nname = "{amount}"\ngiven = {{ {operation}, amount = {amount} }}\nexpect = "{expect}"\n'
+        for amount, expect in ((50_000, "allow"), (1_000_000, "ask"), (1_000_001, "ask"), (5_000_001, "deny"))
+    )
+    (tmp_path / "policy.toml").write_text(tried, encoding="utf-8")
+
+    loose, strict = terminal.run("policy", "check"), terminal.run("policy", "check", "--strict")
+
+    assert (loose.exit_code, strict.exit_code) == (0, 1)
+    assert strict.output.splitlines()[1:] == [
+        "Rule too-large has no example at the limit amount_over, with amount = 5000000.",
+        "Rule duplicate has no example that hits it.",
+        "Rule daily has no example that hits it.",
+        "Rule daily has no example at the limit daily_total_over, with daily_total = 300000.",
+        "Rule daily has no example at the limit daily_total_over, with daily_total = 300001.",
+        "Rule small has no example at the limit amount_at_most, with amount = 50001.",
+    ]
+
+
+def test_an_example_of_another_operation_tries_no_limit(terminal: Terminal, tmp_path: Path) -> None:
+    policy = """
+schema = 1
+version = "test"
+operations = ["mfkessai.create_transaction", "mfkessai.cancel_transaction"]
+[[ask]]
+id = "large"
+why = "large"
+operation = "mfkessai.create_transaction"
+amount_over = 10
+[[example]]
+name = "over"
+given = { operation = "mfkessai.create_transaction", provider = "mfkessai", amount = 11 }
+expect = "ask"
+[[example]]
+name = "another"
+given = { operation = "mfkessai.cancel_transaction", provider = "mfkessai", amount = 10 }
+expect = "ask"
+"""
+    (tmp_path / "policy.toml").write_text(policy, encoding="utf-8")
+
+    strict = terminal.run("policy", "check", "--strict")
+
+    assert "Rule large has no example at the limit amount_over, with amount = 10." in strict.output
+
+
+def test_the_policy_that_comes_with_seikyu_is_tried_on_every_side(terminal: Terminal) -> None:
+    shipped = Path(__file__).parents[2] / "config" / "policy.toml"
+
+    assert terminal.run("policy", "check", "--strict", str(shipped)).exit_code == 0

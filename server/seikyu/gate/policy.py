@@ -28,6 +28,17 @@ _Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 _Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
 
 
+OVER: Final[Mapping[str, str]] = {
+    "amount_over": "amount",
+    "due_days_over": "due_days",
+    "daily_total_over": "daily_total",
+}
+"""Conditions that hold above their number, and the fact each looks at. A fact nobody knows is never above."""
+
+AT_MOST: Final[Mapping[str, str]] = {"amount_at_most": "amount"}
+"""Conditions that hold up to their number, and the fact each looks at."""
+
+
 class Facts(BaseModel):
     """What the rules may look at. Totals and duplicates come from the store, under its lock."""
 
@@ -91,12 +102,17 @@ class Rule(BaseModel):
         return [self.operation] if isinstance(self.operation, str) else self.operation or []
 
     def _thresholds(self, facts: Facts) -> list[bool]:
-        return [
-            self.amount_over is None or (facts.amount is not None and facts.amount > self.amount_over),
-            self.amount_at_most is None or (facts.amount is not None and facts.amount <= self.amount_at_most),
-            self.due_days_over is None or (facts.due_days is not None and facts.due_days > self.due_days_over),
-            self.daily_total_over is None or facts.daily_total > self.daily_total_over,
-        ]
+        over = [_is_over(getattr(facts, fact), getattr(self, name)) for name, fact in OVER.items()]
+        at_most = [_is_at_most(getattr(facts, fact), getattr(self, name)) for name, fact in AT_MOST.items()]
+        return [*over, *at_most]
+
+
+def _is_over(fact: int | None, limit: int | None) -> bool:
+    return limit is None or (fact is not None and fact > limit)
+
+
+def _is_at_most(fact: int | None, limit: int | None) -> bool:
+    return limit is None or (fact is not None and fact <= limit)
 
 
 class AskRule(Rule):

@@ -10,6 +10,7 @@ import click
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate.actions import find
+from seikyu.gate.coverage import untried
 from seikyu.gate.facts import gather_again
 from seikyu.gate.policy import Policy, parse_policy, parse_question
 from seikyu.spec import RuleTrace, Verdict
@@ -39,9 +40,10 @@ def _policy(house: House, file: str | None) -> Policy:
 
 @policy.command()
 @click.argument("file", required=False, type=_FILE)
+@click.option("--strict", is_flag=True, help="足りない例があれば失敗 / fail when an example is missing")
 @click.pass_obj
-def check(house: House, file: str | None) -> None:
-    """方針を検査 / Read the policy and try its examples."""
+def check(house: House, file: str | None, *, strict: bool) -> None:
+    """方針を検査 / Read the policy, try its examples, and name rules that no example tries on both sides."""
     found = _policy(house, file)
     rules = len(found.file.rules)
     said = Text(
@@ -49,6 +51,11 @@ def check(house: House, file: str | None) -> None:
         f"{rules} rules, {len(found.file.example)} examples, all hold.",
     )
     screen.say(said, house.lang, "bold green")
+    missing = untried(found.file)
+    for gap in missing:
+        screen.say(gap.text, house.lang, "yellow")
+    if missing and strict:
+        raise SystemExit(1)
 
 
 @policy.command()
