@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from e2e.terminal import Terminal
 from gate.stage import POLICY
+from seikyu.gate.actions import Action
+from seikyu.gate.policy import parse_policy
+from seikyu.gate.replays import replay
+from seikyu.models import moment
 
 
 def test_every_rule_is_explained_for_an_action_as_it_was_judged_and_as_it_would_be_now(
@@ -108,3 +115,85 @@ def test_the_policy_that_comes_with_seikyu_is_tried_on_every_side(terminal: Term
     shipped = Path(__file__).parents[2] / "config" / "policy.toml"
 
     assert terminal.run("policy", "check", "--strict", str(shipped)).exit_code == 0
+
+
+def changed(terminal: Terminal, folder: Path, old: str, new: str) -> Any:
+    (folder / "old.toml").write_text(old, encoding="utf-8")
+    (folder / "new.toml").write_text(new, encoding="utf-8")
+    return terminal.json("policy", "diff", str(folder / "old.toml"), str(folder / "new.toml"))
+
+
+def test_a_stricter_limit_changes_the_recorded_decisions_above_it_and_no_other(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    small, large = terminal.propose("AAAA-0001", 100_000), terminal.propose("AAAA-0002", 100_001)
+
+    told = changed(terminal, tmp_path, POLICY, POLICY.replace("amount_over = 1_000_000", "amount_over = 100_000"))
+    shown = terminal.run("policy", "diff", str(tmp_path / "old.toml"), str(tmp_path / "new.toml")).output
+
+    assert (told["recorded"], told["derived"], told["left_out"]) == (2, 0, [])
+    assert told["changed"] == [
+        {
+            "action_id": large.id,
+            "amount_yen": 100_001,
+            "counterparty": "株式会社青葉商事",
+            "old": {"kind": "ask", "approvers": 1},
+            "new": {"kind": "ask", "approvers": 2},
+            "rules": ["-no-rule", "+large"],
+        }
+    ]
+    assert "Decisions that change: 1" in shown
+    assert large.id in shown
+    assert small.id not in shown
+
+
+def forget_facts(terminal: Terminal, action: Action) -> None:
+    """Make the record of a proposal as the first version wrote it."""
+    with sqlite3.connect(terminal.home.settings.database) as raw:
+        raw.execute("DROP TRIGGER audit_is_never_updated")
+        raw.execute("UPDATE audit SET record = json_remove(record, '$.facts') WHERE action_id = ?", (action.id,))
+    raw.close()
+
+
+def test_a_proposal_without_recorded_facts_is_replayed_from_its_request_or_said_to_be_left_out(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    action = terminal.propose(amount=100_000)
+    forget_facts(terminal, action)
+    daily = '[[ask]]\nid = "daily"\nwhy = "over the day\'s limit"\ndaily_total_over = 300_000\n'
+    by_amount = POLICY.replace(daily, "")
+
+    derived = changed(terminal, tmp_path, by_amount, by_amount.replace("amount_over = 1_000_000", "amount_over = 1"))
+    left_out = changed(terminal, tmp_path, by_amount, POLICY)
+
+    assert (derived["recorded"], derived["derived"], len(derived["changed"])) == (0, 1, 1)
+    assert (left_out["recorded"], left_out["derived"]) == (0, 0)
+    assert left_out["left_out"] == [{"action_id": action.id, "why": "daily_total is not on record"}]
+
+
+def test_a_change_of_duplicate_days_is_said_not_to_be_replayed(terminal: Terminal, tmp_path: Path) -> None:
+    told = changed(terminal, tmp_path, POLICY, POLICY.replace('"test"', '"test"\nduplicate_days = 1'))
+
+    assert any("duplicate_days is not replayed" in note for note in told["notes"])
+
+
+def test_what_was_proposed_more_than_90_days_ago_is_not_replayed(terminal: Terminal) -> None:
+    action = terminal.propose()
+    policy = parse_policy(POLICY, "policy")
+    proposed = moment(action.created_at) - timedelta(seconds=1)
+    with terminal.home.rooms().store.read() as tx:
+        on_the_day = replay(tx, policy, policy, proposed + timedelta(days=90))
+        later = replay(tx, policy, policy, proposed + timedelta(days=90, seconds=2))
+
+    assert (on_the_day.recorded, later.recorded) == (1, 0)
+
+
+def test_a_proposal_whose_content_was_changed_is_left_out(terminal: Terminal, tmp_path: Path) -> None:
+    action = terminal.propose()
+    with sqlite3.connect(terminal.home.settings.database) as raw:
+        raw.execute("UPDATE action SET canonical = replace(canonical, '100000', '999999')")
+    raw.close()
+
+    told = changed(terminal, tmp_path, POLICY, POLICY)
+
+    assert told["left_out"] == [{"action_id": action.id, "why": "its content was changed"}]

@@ -225,6 +225,7 @@ class Desk:
             why=verdict.why,
             policy=policy.sha256,
             twins=list(situation.twins),
+            facts=situation.facts.model_dump(mode="json"),
         )
         return find(tx, proposal.action_id)
 

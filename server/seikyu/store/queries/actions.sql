@@ -48,6 +48,9 @@ SELECT * FROM action
 WHERE (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: actions_since
+SELECT * FROM action WHERE id >= :first_id ORDER BY id;
+
 -- name: count_actions_of^
 SELECT count(*) AS total FROM action WHERE requester = :requester AND (:state IS NULL OR state = :state);
 

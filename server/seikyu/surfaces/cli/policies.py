@@ -10,9 +10,12 @@ import click
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate.actions import find
+from seikyu.gate.cards import japan_time
 from seikyu.gate.coverage import untried
 from seikyu.gate.facts import gather_again
 from seikyu.gate.policy import Policy, parse_policy, parse_question
+from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
+from seikyu.models import jst_date, shown, yen_text
 from seikyu.spec import RuleTrace, Verdict
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
@@ -119,3 +122,87 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "policy_sha256": verdict.policy_sha256,
         "rules": rules,
     }
+
+
+@policy.command()
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@_JSON
+@click.pass_obj
+def diff(house: House, old: str, new: str, *, as_json: bool) -> None:
+    """方針を比較 / Which decisions of the last 90 days would have been others."""
+    rooms, before, after = house.rooms(), _policy(house, old), _policy(house, new)
+    with rooms.store.read() as tx:
+        found = replay(tx, before, after, rooms.clock.now())
+    notes = _notes(found, before, after)
+    if as_json:
+        screen.print_json(_replay_json(house, found, notes))
+        return
+    for note in notes:
+        screen.say(note, house.lang)
+    for action_id, why in found.left_out:
+        screen.say(Text(f"  {action_id}: {why.ja}", f"  {action_id}: {why.en}"), house.lang)
+    count = Text(f"変わる判定: {len(found.changes)}件", f"Decisions that change: {len(found.changes)}")
+    screen.say(count, house.lang, "bold")
+    if not found.changes:
+        return
+    labels = Text("番号 日時 金額 相手先 前 後 規則", "action at amount counterparty old new rules")
+    screen.table("", labels.say(house.lang).split(), [_row(house, one) for one in found.changes], right=[2])
+
+
+def _notes(found: Replay, before: Policy, after: Policy) -> list[Text]:
+    """What the answer rests on, and what it leaves out."""
+    since, total = jst_date(found.since), found.recorded + found.derived
+    notes = [
+        Text(
+            f"{since} 以降（{REPLAY_DAYS}日）の申請 {total}件を、申請時の事実で判定し直しました: "
+            f"記録された事実 {found.recorded}件、保存された依頼から読んだ事実 {found.derived}件。",
+            f"Judged {total} proposals since {since} ({REPLAY_DAYS} days) again by the facts of then: "
+            f"{found.recorded} by recorded facts, {found.derived} by facts read from the stored request.",
+        ),
+        Text(
+            "送信直前の再判定は再現していません。",
+            "The second judgement, just before sending, is not replayed.",
+        ),
+    ]
+    if before.file.duplicate_days != after.file.duplicate_days:
+        notes.append(
+            Text(
+                "重複は申請時の duplicate_days によるもので、その変更は再現していません。",
+                "Duplicates are those found at the time: the change of duplicate_days is not replayed.",
+            )
+        )
+    if found.left_out:
+        count = len(found.left_out)
+        notes.append(Text(f"判定し直せなかった申請 {count}件:", f"{count} could not be judged again:"))
+    return notes
+
+
+def _row(house: House, change: Change) -> tuple[str, ...]:
+    particulars = change.action.particulars
+    return (
+        change.action.id,
+        japan_time(change.action.created_at)[:16],
+        "—" if particulars.amount is None else yen_text(particulars.amount),
+        shown(particulars.counterparty_name or "—", 40),
+        _decision(change.old).say(house.lang),
+        _decision(change.new).say(house.lang),
+        " ".join(change.rules),
+    )
+
+
+def _replay_json(house: House, found: Replay, notes: Sequence[Text]) -> dict[str, Any]:
+    changes = [
+        {
+            "action_id": one.action.id,
+            "amount_yen": one.action.particulars.amount,
+            "counterparty": one.action.particulars.counterparty_name,
+            "old": {"kind": one.old.kind, "approvers": one.old.approvers},
+            "new": {"kind": one.new.kind, "approvers": one.new.approvers},
+            "rules": one.rules,
+        }
+        for one in found.changes
+    ]
+    left_out = [{"action_id": action_id, "why": why.say(house.lang)} for action_id, why in found.left_out]
+    counted = {"since": str(jst_date(found.since)), "recorded": found.recorded, "derived": found.derived}
+    return {**counted, "changed": changes, "left_out": left_out, "notes": [note.say(house.lang) for note in notes]}
