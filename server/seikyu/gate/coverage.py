@@ -38,6 +38,14 @@ def _missing(rule: Rule, given: list[Facts]) -> Iterator[Text]:
         limit = getattr(rule, name)
         if limit is not None:
             yield from _missing_sides(rule, name, fact, given)
+    if rule.outside_hours is not None:
+        yield from _missing_hours(rule, given)
+
+
+def _missing_hours(rule: Rule, given: list[Facts]) -> Iterator[Text]:
+    always = rule.model_copy(update={"outside_hours": None})
+    if not any(always.is_hit(facts) and not rule.is_hit(facts) for facts in given):
+        yield Text("時間内の例", "example inside its hours")
 
 
 def _missing_sides(rule: Rule, name: str, fact: str, given: list[Facts]) -> Iterator[Text]:

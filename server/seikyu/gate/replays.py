@@ -10,9 +10,9 @@ from typing import Any, Final
 from seikyu.errors import StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, actions, first_id
-from seikyu.gate.policy import AT_MOST, OVER, Facts, Policy
+from seikyu.gate.policy import LOOKS_AT, WEEKDAYS, Facts, Policy
 from seikyu.gate.votes import check_digest
-from seikyu.models import jst_date, moment
+from seikyu.models import JST, moment
 from seikyu.spec import Verdict
 from seikyu.store.database import Tx
 
@@ -66,7 +66,8 @@ def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Re
         check_digest(action)
     except StoreDamaged:
         return replace(found, left_out=(*found.left_out, (action.id, _CHANGED)))
-    proposed = next((row for row in audit.history(tx, action.id) if row["kind"] == "proposed"), {})
+    rows = [row for row in audit.history(tx, action.id) if row["kind"] == "proposed"]
+    proposed: dict[str, Any] = rows[0] if rows else {}
     known = _derived(action, proposed) | _recorded(proposed)
     lacking = sorted((_needed(old) | _needed(new)) - set(known))
     if lacking:
@@ -92,7 +93,8 @@ def _recorded(proposed: Mapping[str, Any]) -> dict[str, Any]:
 def _derived(action: Action, proposed: Mapping[str, Any]) -> dict[str, Any]:
     """What the stored request itself tells, and whether twins were found when it was proposed."""
     content, particulars = action.content, action.particulars
-    day = jst_date(moment(action.created_at))
+    proposed_at = moment(action.created_at).astimezone(JST)
+    day = proposed_at.date()
     twins = {"duplicate": bool(proposed["twins"])} if "twins" in proposed else {}
     return {
         "operation": action.operation,
@@ -102,15 +104,16 @@ def _derived(action: Action, proposed: Mapping[str, Any]) -> dict[str, Any]:
         "requester": action.requester,
         "amount": particulars.amount,
         "due_days": None if particulars.due_date is None else (particulars.due_date - day).days,
+        "time": f"{proposed_at:%H:%M}",
+        "weekday": WEEKDAYS[day.weekday()],
         **twins,
     }
 
 
 def _needed(policy: Policy) -> set[str]:
     """The facts at least one rule looks at."""
-    facts = {**OVER, **AT_MOST}
     names = {name for rule in policy.file.rules for name in rule.model_fields_set}
-    return {facts.get(name, name) for name in names} & set(Facts.model_fields)
+    return {fact for name in names for fact in LOOKS_AT.get(name, (name,))} & set(Facts.model_fields)
 
 
 def _hits(verdict: Verdict) -> list[str]:
