@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
 
 import pytest
 
+from e2e.terminal import Terminal, open_terminal
 from seikyu.surfaces.demo.stage import Stage, set_stage
 
 
@@ -19,4 +21,10 @@ async def stage() -> AsyncGenerator[Stage]:
 async def shared_stage() -> AsyncGenerator[Stage]:
     """One installation for tests that change nothing in it."""
     async with set_stage("en") as made:
+        yield made
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Generator[Terminal]:
+    with open_terminal(tmp_path) as made:
         yield made

@@ -2,88 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
+from e2e.terminal import Terminal
 from gate.stage import PASSPHRASE, POLICY
-from seikyu.app import Home
-from seikyu.gate.actions import Action, new_action_id
-from seikyu.gate.proposals import Proposal
-from seikyu.models import Connection
-from seikyu.providers.catalog import WRITE_OPERATIONS
-from seikyu.settings import Settings, Timing
-from seikyu.spec import Particulars, Plan, Principal, ProviderRequest
-from seikyu.surfaces.cli.commands import build
-
-CONNECTION = Connection("mfk-main", "mfkessai", "sandbox", "株式会社テスト", "http://127.0.0.1:9/v2")
-CANCEL = "mfkessai.cancel_transaction"
-
-
-class Terminal:
-    """Runs `seikyu` commands against one installation."""
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-
-    def run(self, *arguments: str, **secrets: str) -> Result:
-        """`secret_fd="…"` becomes `--secret-fd N` with the secret in a pipe."""
-        options: list[str] = []
-        descriptors: list[int] = []
-        for name, secret in secrets.items():
-            source, sink = os.pipe()
-            os.write(sink, f"{secret}\n".encode())
-            os.close(sink)
-            options += [f"--{name.replace('_', '-')}", str(source)]
-            descriptors.append(source)
-        try:
-            return CliRunner().invoke(build(lambda: self.home), [*arguments, *options], obj=self.home)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    def json(self, *arguments: str, **secrets: str) -> Any:
-        done = self.run(*arguments, "--json", **secrets)
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout)
-
-    def propose(self, transaction_id: str = "ABCD-1234", amount: int = 100_000) -> Action:
-        """A cancellation that waits for one operator."""
-        particulars = Particulars(amount=amount, counterparty_id="C-1", counterparty_name="株式会社青葉商事")
-        request = ProviderRequest(operation=CANCEL, path={"transaction_id": transaction_id})
-        proposal = Proposal(
-            action_id=new_action_id(self.home.clock.now()),
-            tool="cancel_transaction",
-            call_digest=f"call-{transaction_id}",
-            principal=Principal("suzuki", "test"),
-            connection=CONNECTION,
-            operation=WRITE_OPERATIONS[CANCEL],
-            plan=Plan(request, particulars, natural_key=transaction_id),
-        )
-        return self.home.rooms().desk.propose(proposal)
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Generator[Terminal]:
-    (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
-    settings = Settings(
-        home=tmp_path / "home",
-        config=tmp_path,
-        requester="suzuki",
-        lang="en",
-        connections=(CONNECTION,),
-        timing=Timing(settle_s=0, quiet_s=0),
-    )
-    home = Home(settings)
-    made = Terminal(home)
-    assert made.run("operator", "add", "tanaka", secret_fd=PASSPHRASE).exit_code == 0
-    yield made
-    home.close()
 
 
 def test_a_second_operator_is_added_by_the_first_and_removed_again(terminal: Terminal) -> None:
@@ -186,3 +110,23 @@ def test_resolving_needs_a_reference_and_an_action_a_person_must_look_at(termina
     assert "give the provider's id" in no_reference.output
     assert "waiting for approval" in not_open.output
     assert terminal.json("show", action.id)["state"] == "awaiting_approval"
+
+
+def test_anyone_freezes_without_a_passphrase_and_only_an_operator_lifts_it(terminal: Terminal) -> None:
+    action = terminal.propose()
+    frozen = terminal.run("freeze", "--by", "sato", "--reason", "二重請求の疑い")
+
+    listed = terminal.json("actions")
+    approved = terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    wrong = terminal.run("unfreeze", "--by", "tanaka", secret_fd="not the passphrase")
+    lifted = terminal.run("unfreeze", "--by", "tanaka", secret_fd=PASSPHRASE)
+    again = terminal.run("unfreeze", "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    said = "Frozen: nothing is sent (sato: 二重請求の疑い)."
+    assert (frozen.exit_code, wrong.exit_code, lifted.exit_code, again.exit_code) == (0, 1, 0, 1)
+    assert listed["frozen"] == said
+    assert (approved.exit_code, terminal.json("show", action.id)["state"]) == (3, "approved")
+    assert said in approved.stderr
+    assert "The freeze is lifted" in lifted.output
+    assert "Nothing is frozen" in again.output
+    assert terminal.json("actions")["frozen"] is None

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seikyu.errors import Text
+from seikyu.errors import SeikyuError, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
 from seikyu.gate.cards import CardIndex
@@ -29,6 +29,7 @@ from seikyu.spec import (
     Done,
     Fence,
     Finding,
+    NotSent,
     Operation,
     OutcomeClass,
     Particulars,
@@ -99,10 +100,15 @@ class PretendProvider:
     sends: int = 0
     operations: list[WriteOperation[Any]] = field(default_factory=list[WriteOperation[Any]])
     answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list[Callable[[ProviderRequest], Sent]])
+    before_fence: Callable[[], None] = lambda: None
     before_answer: Callable[[], None] = lambda: None
 
     async def send(self, operation: WriteOperation[Any], request: ProviderRequest, *, fence: Fence) -> Sent:
-        await fence()
+        self.before_fence()
+        try:
+            await fence()
+        except SeikyuError as error:  # as at the real edge: nothing has left yet
+            return NotSent(error.what)
         self.sends += 1
         self.operations.append(operation)
         answer = self.answers.pop(0) if self.answers else self.book

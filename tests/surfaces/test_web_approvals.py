@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 
 from gate.stage import PASSPHRASE, Stage, make_stage
 from seikyu.errors import Lang, Text
+from seikyu.gate import freezing
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.operators import Key
@@ -984,3 +985,18 @@ def test_every_event_and_advice_is_in_both_languages() -> None:
     texts: list[Text] = [*sheets.EVENTS.values(), *sheets.NEXT.values()]
 
     assert all(text.ja and text.en for text in texts)
+
+
+async def test_both_pages_say_that_everything_is_frozen_and_why(page: Page) -> None:
+    stage, browser = page.stage, page.browser()
+    action = stage.propose("A-1", 50_000)
+    before = (await browser.get("/approvals")).text + (await browser.get(f"/approvals/{action.id}")).text
+    freezing.freeze(stage.store, stage.clock, os_user="ito", operator=None, reason="<b>疑い</b>")
+
+    register, sheet = await browser.get("/approvals"), await browser.get(f"/approvals/{action.id}")
+
+    said = "凍結中です。何も送信されません（ito: &lt;b&gt;疑い&lt;/b&gt;）。"
+    assert said in register.text
+    assert said in sheet.text
+    assert "凍結が解除されるまで送信されません" in sheet.text
+    assert "凍結" not in before

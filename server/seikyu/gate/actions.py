@@ -164,6 +164,11 @@ def new_action_id(now: datetime) -> str:
     return f"act-{_base32(millis, 9)}{_base32(secrets.randbits(55), 11)}"
 
 
+def first_id(since: datetime) -> str:
+    """No id made at `since` or later sorts before this one."""
+    return f"act-{_base32(int(since.timestamp() * 1000), 9)}"
+
+
 def _base32(number: int, width: int) -> str:
     letters = "0123456789abcdefghjkmnpqrstvwxyz"
     return "".join(letters[number >> (5 * place) & 31] for place in reversed(range(width)))

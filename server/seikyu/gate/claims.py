@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
-from seikyu.gate import audit
+from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, text_json, verdict_json
-from seikyu.gate.facts import gather
+from seikyu.gate.facts import gather_again
 from seikyu.gate.operators import trusted
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.votes import approvals, check_digest
@@ -68,7 +68,7 @@ class Claims:
     def take(self, action_id: str) -> Claim | None:
         """Claim an approved action; None when it is not to be sent now (somebody else has it, or a check failed).
 
-        Everything is checked again under the lock: content, seals, votes, expiry, policy and facts.
+        Everything is checked again under the lock: kill switch, content, seals, votes, expiry, policy and facts.
 
         Raises:
             ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
@@ -82,9 +82,9 @@ class Claims:
             if action.is_over(now):
                 move(tx, now, action, State.EXPIRED, "expired")
                 return None
-            if self._settings.is_read_only:
-                return None
             trusted(tx)  # a forged operator holds everything up; it must not destroy what others approved
+            if self._settings.is_read_only or freezing.standing(tx) is not None:
+                return None
             try:
                 check_digest(action)
                 names = approvals(tx, action)
@@ -92,16 +92,8 @@ class Claims:
                 move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
                 return None
             connection, operation = self._bound(action)
-            situation = gather(
-                tx,
-                action_id=action.id,
-                requester=action.requester,
-                connection=connection,
-                operation=operation,
-                particulars=action.particulars,
-                file_sha256=action.file_sha256,
-                today=jst_date(now),
-                duplicate_days=policy.file.duplicate_days,
+            situation = gather_again(
+                tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days
             )
             verdict = policy.decide(situation.facts)
             news = _asked_anew(action.decision, verdict) if names else []
@@ -173,13 +165,15 @@ class Claims:
         """The fence: called immediately before the first byte leaves.
 
         Raises:
-            NotAllowed: the lease is over, or another process has the action.
+            NotAllowed: the lease is over, another process has the action, or everything is frozen.
         """
         with self._store.read() as tx:
-            action = find(tx, claim.action.id)
+            action, freeze = find(tx, claim.action.id), freezing.standing(tx)
         is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
         if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
             raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
+        if freeze is not None:
+            raise NotAllowed(freeze.text)
 
     def finish(self, claim: Claim, sent: Sent) -> Action:
         """Record how the attempt ended: state, attempt and audit row in one transaction.

@@ -1,14 +1,17 @@
-"""Facts only the store can know: totals of the day, duplicates, first business. Gathered under the writer's lock."""
+"""Facts only the store can know: totals, duplicates, first business. Gathered under the writer's lock."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from seikyu.gate.policy import Facts
+from seikyu.gate.actions import Action
+from seikyu.gate.policy import WEEKDAYS, Facts
+from seikyu.models import JST, jst_date
 from seikyu.spec import Connection, Particulars, WriteOperation
 from seikyu.store.database import Tx
 
@@ -43,13 +46,13 @@ def gather(
     operation: WriteOperation[Any],
     particulars: Particulars,
     file_sha256: str | None,
-    today: date,
+    now: datetime,
     duplicate_days: int,
 ) -> Situation:
     """Read the situation of one action, itself not counted among its twins."""
+    today = jst_date(now)
     twins = _twins(tx, action_id, connection, operation.kind, particulars=particulars, days=duplicate_days)
     files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
-    total = tx.one("daily_total", requester=requester, jst_day=today.isoformat(), except_id=action_id)
     amount = particulars.amount if operation.kind == "bill" else 0
     facts = Facts(
         operation=operation.name,
@@ -60,10 +63,62 @@ def gather(
         amount=particulars.amount,
         due_days=None if particulars.due_date is None else (particulars.due_date - today).days,
         duplicate=bool(twins or files),
-        daily_total=int((total or {"total": 0})["total"]) + (amount or 0),
         first_with_customer=_is_first(tx, connection, particulars),
+        time=f"{now.astimezone(JST):%H:%M}",
+        weekday=WEEKDAYS[today.weekday()],
+        **_totals(tx, action_id, requester, connection, particulars=particulars, today=today, own=amount or 0),
     )
     return Situation(facts, (*twins, *(str(row["id"]) for row in files)))
+
+
+def _totals(
+    tx: Tx, action_id: str, requester: str, connection: Connection, *, particulars: Particulars, today: date, own: int
+) -> dict[str, int]:
+    """Yen of the day and of the month in Japan, `own` included; what has no known customer stands alone."""
+    whose: dict[str, str | None] = {
+        "connection": connection.name,
+        "counterparty_key": counterparty_key(particulars.counterparty_name),
+        "counterparty_id": particulars.counterparty_id,
+        "except_id": action_id,
+    }
+    day = {"first_day": today.isoformat(), "last_day": today.isoformat()}
+    month = {"first_day": f"{today:%Y-%m}-01", "last_day": f"{today:%Y-%m}-31"}
+
+    def total(statement: str, period: Mapping[str, str], requester: str | None = None) -> int:
+        row = tx.one(statement, **whose, **period, requester=requester)
+        return own + int((row or {"total": 0})["total"])
+
+    return {
+        "daily_total": total("requester_total", day, requester),
+        "monthly_total": total("requester_total", month, requester),
+        "customer_daily_total": total("customer_total", day),
+        "customer_monthly_total": total("customer_total", month),
+        "connection_daily_total": total("connection_total", day),
+        "split_total": total("customer_total", day, requester),
+    }
+
+
+def gather_again(
+    tx: Tx,
+    action: Action,
+    connection: Connection,
+    operation: WriteOperation[Any],
+    *,
+    now: datetime,
+    duplicate_days: int,
+) -> Situation:
+    """The situation of a stored action as it is now."""
+    return gather(
+        tx,
+        action_id=action.id,
+        requester=action.requester,
+        connection=connection,
+        operation=operation,
+        particulars=action.particulars,
+        file_sha256=action.file_sha256,
+        now=now,
+        duplicate_days=duplicate_days,
+    )
 
 
 def _twins(

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,36 @@ MAX_APPROVERS: Final = 9
 
 _Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
 _Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+_Hours = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 _Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
+
+
+OVER: Final[Mapping[str, str]] = {
+    "amount_over": "amount",
+    "due_days_over": "due_days",
+    "daily_total_over": "daily_total",
+    "monthly_total_over": "monthly_total",
+    "customer_daily_total_over": "customer_daily_total",
+    "customer_monthly_total_over": "customer_monthly_total",
+    "connection_daily_total_over": "connection_daily_total",
+    "split_total_over": "split_total",
+}
+"""Conditions that hold above their number, and the fact each looks at. A fact nobody knows is never above."""
+
+AT_MOST: Final[Mapping[str, str]] = {"amount_at_most": "amount"}
+"""Conditions that hold up to their number, and the fact each looks at."""
+
+LOOKS_AT: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (fact,) for name, fact in {**OVER, **AT_MOST}.items()},
+    "amount_unknown": ("amount",),
+    "outside_hours": ("time", "weekday"),
+}
+"""Conditions that are not named like the fact they look at."""
+
+
+Weekday: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
+_WEEKEND: Final = frozenset({"sat", "sun"})
 
 
 class Facts(BaseModel):
@@ -46,7 +75,24 @@ class Facts(BaseModel):
     """The same customer and amount, with a date close by, in any provider."""
     daily_total: int = 0
     """Yen of this requester today in Japan, this action included; unknown outcomes count."""
+    monthly_total: int = 0
+    """As `daily_total`, of the month in Japan."""
+    customer_daily_total: int = 0
+    """Yen billed to this customer today, by anybody on any connection, this action included."""
+    customer_monthly_total: int = 0
+    connection_daily_total: int = 0
+    """Yen of this connection today, by anybody, this action included."""
+    split_total: int = 0
+    """Yen of this requester to this customer today, this action included: one sale cut into several."""
     first_with_customer: bool = False
+    time: str = Field(default="12:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    """In Japan, when the rules are asked: at the proposal, and again just before sending."""
+    weekday: Weekday = "mon"
+    """In Japan, as `time`; public holidays are weekdays."""
+
+    @property
+    def amount_unknown(self) -> bool:
+        return self.amount is None
 
 
 class Rule(BaseModel):
@@ -65,8 +111,28 @@ class Rule(BaseModel):
     amount_at_most: _Amount | None = None
     due_days_over: _Days | None = None
     daily_total_over: _Amount | None = None
+    monthly_total_over: _Amount | None = None
+    customer_daily_total_over: _Amount | None = None
+    customer_monthly_total_over: _Amount | None = None
+    connection_daily_total_over: _Amount | None = None
+    split_total_over: _Amount | None = None
     duplicate: bool | None = None
     first_with_customer: bool | None = None
+    amount_unknown: bool | None = None
+    outside_hours: _Hours | None = None
+    """`09:00-18:00` in Japan: holds before 9 and from 18 on."""
+    weekdays_only: bool | None = None
+    """With `outside_hours`: Saturday and Sunday have no hours at all."""
+
+    @model_validator(mode="after")
+    def _hours_are_hours(self) -> Self:
+        if self.weekdays_only is not None and self.outside_hours is None:
+            msg = "weekdays_only belongs to outside_hours"
+            raise ValueError(msg)
+        if self.outside_hours is not None and self.hours[0] >= self.hours[1]:
+            msg = "outside_hours must begin before it ends"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> Self:
@@ -77,10 +143,10 @@ class Rule(BaseModel):
 
     def is_hit(self, facts: Facts) -> bool:
         """Whether every condition given holds for `facts`."""
-        return all(self._equalities(facts)) and all(self._thresholds(facts))
+        return all(self._equalities(facts)) and all(self._thresholds(facts)) and self._is_outside(facts)
 
     def _equalities(self, facts: Facts) -> list[bool]:
-        names = ("provider", "connection", "environment", "duplicate", "first_with_customer")
+        names = ("provider", "connection", "environment", "duplicate", "first_with_customer", "amount_unknown")
         same = [getattr(self, name) in (None, getattr(facts, name)) for name in names]
         is_requester = self.requester is None or same_person(self.requester, facts.requester)
         return [*same, is_requester, self.operation is None or facts.operation in self.operations]
@@ -90,13 +156,31 @@ class Rule(BaseModel):
         """The operations the rule names."""
         return [self.operation] if isinstance(self.operation, str) else self.operation or []
 
+    @property
+    def hours(self) -> tuple[str, str]:
+        """When `outside_hours` begins and ends; text of fixed width, so its order is the order of time."""
+        begin, _, end = (self.outside_hours or "").partition("-")
+        return begin, end
+
+    def _is_outside(self, facts: Facts) -> bool:
+        if self.outside_hours is None:
+            return True
+        begin, end = self.hours
+        is_weekend = self.weekdays_only is True and facts.weekday in _WEEKEND
+        return is_weekend or not begin <= facts.time < end
+
     def _thresholds(self, facts: Facts) -> list[bool]:
-        return [
-            self.amount_over is None or (facts.amount is not None and facts.amount > self.amount_over),
-            self.amount_at_most is None or (facts.amount is not None and facts.amount <= self.amount_at_most),
-            self.due_days_over is None or (facts.due_days is not None and facts.due_days > self.due_days_over),
-            self.daily_total_over is None or facts.daily_total > self.daily_total_over,
-        ]
+        over = [_is_over(getattr(facts, fact), getattr(self, name)) for name, fact in OVER.items()]
+        at_most = [_is_at_most(getattr(facts, fact), getattr(self, name)) for name, fact in AT_MOST.items()]
+        return [*over, *at_most]
+
+
+def _is_over(fact: int | None, limit: int | None) -> bool:
+    return limit is None or (fact is not None and fact > limit)
+
+
+def _is_at_most(fact: int | None, limit: int | None) -> bool:
+    return limit is None or (fact is not None and fact <= limit)
 
 
 class AskRule(Rule):
@@ -225,6 +309,34 @@ def parse_policy(source: str, name: str, connections: Sequence[str] | None = Non
     if faults:
         raise _faulty(name, faults)
     return Policy(file, hashlib.sha256(source.encode()).hexdigest(), source)
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+    given: Facts
+
+
+def parse_question(source: str, name: str) -> Facts:
+    """The facts of a file with one `given = { … }`, written as in an example.
+
+    Raises:
+        ConfigurationError: every fault, with its line.
+    """
+    try:
+        return _Question.model_validate(tomllib.loads(source)).given
+    except tomllib.TOMLDecodeError as error:
+        faults = [str(error)]
+    except ValidationError as error:
+        faults = [_fault_line(fault, {}, source) for fault in error.errors()]
+    listed = "; ".join(faults)
+    raise ConfigurationError(
+        Text(f"{name} に誤りがあります: {listed}", f"{name} has faults: {listed}."),
+        Text(
+            "given = { operation = …, provider = … } の形で書いてください。",
+            "Write it as given = { operation = …, provider = … }.",
+        ),
+    )
 
 
 def _fault_line(fault: Mapping[str, Any], table: Mapping[str, Any], source: str) -> str:

@@ -160,7 +160,7 @@ class Desk:
             operation=proposal.operation,
             particulars=proposal.plan.particulars,
             file_sha256=file_sha256(proposal.plan),
-            today=jst_date(self._clock.now()),
+            now=self._clock.now(),
             duplicate_days=policy.file.duplicate_days,
         )
 
@@ -225,6 +225,7 @@ class Desk:
             why=verdict.why,
             policy=policy.sha256,
             twins=list(situation.twins),
+            facts=situation.facts.model_dump(mode="json"),
         )
         return find(tx, proposal.action_id)
 

@@ -48,6 +48,9 @@ SELECT * FROM action
 WHERE (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: actions_since
+SELECT * FROM action WHERE id >= :first_id ORDER BY id;
+
 -- name: count_actions_of^
 SELECT count(*) AS total FROM action WHERE requester = :requester AND (:state IS NULL OR state = :state);
 
@@ -64,9 +67,26 @@ WHERE state = :state AND (not_before IS NULL OR not_before <= :now) ORDER BY id 
 -- name: count_awaiting_of^
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
--- name: daily_total^
+-- name: requester_total^
 SELECT coalesce(sum(amount), 0) AS total FROM action
-WHERE requester = :requester AND jst_day = :jst_day AND kind = 'bill' AND id <> :except_id
+WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day AND kind = 'bill' AND id <> :except_id
+AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+
+-- name: connection_total^
+SELECT coalesce(sum(amount), 0) AS total FROM action
+WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day AND kind = 'bill' AND id <> :except_id
+AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+
+-- name: customer_total^
+SELECT coalesce(sum(amount), 0) AS total FROM action
+WHERE (
+    (counterparty_key = :counterparty_key AND jst_day BETWEEN :first_day AND :last_day)
+    OR (
+        connection = :connection AND counterparty_id = :counterparty_id
+        AND jst_day BETWEEN :first_day AND :last_day
+    )
+)
+AND (:requester IS NULL OR requester = :requester) AND kind = 'bill' AND id <> :except_id
 AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 -- name: twins_of

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "revoke": ("decisions", "revoke"),
     "resolve": ("decisions", "resolve"),
     "reconcile": ("decisions", "reconcile"),
+    "freeze": ("freezing", "freeze"),
+    "unfreeze": ("freezing", "unfreeze"),
     "audit": ("audit_log", "audit"),
     "policy": ("policies", "policy"),
     "tools": ("tool_list", "list_tools"),

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from seikyu.errors import NotAllowed, SeikyuError, Text
-from seikyu.gate import operators
+from seikyu.gate import freezing, operators
 from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.cards import japan_time
 from seikyu.gate.execution import is_settled
@@ -51,8 +51,11 @@ def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) 
             }
             for one in found[:limit]
         ]
-        screen.print_json({"actions": rows, "returned": len(rows), "total": total})
+        frozen = freezing.current(house.rooms().store)
+        said = None if frozen is None else frozen.text.say(house.lang)
+        screen.print_json({"actions": rows, "returned": len(rows), "total": total, "frozen": said})
         return
+    _say_frozen(house)
     labels = (
         Text("番号 状態 金額 相手先 依頼者 日時", "action state amount counterparty requester proposed")
         .say(house.lang)
@@ -60,6 +63,14 @@ def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) 
     )
     title = Text(f"申請 {total}件", f"{total} actions").say(house.lang)
     screen.table(title, labels, [_row(house, one) for one in found[:limit]], right=[2])
+
+
+def _say_frozen(house: House) -> bool:
+    """Whether the kill switch is on; said on stderr, so that `--json` stays one document."""
+    frozen = freezing.current(house.rooms().store)
+    if frozen is not None:
+        screen.console(stderr=True).print(frozen.text.say(house.lang), style="bold red")
+    return frozen is not None
 
 
 def _row(house: House, action: Action) -> tuple[str, ...]:
@@ -112,7 +123,7 @@ def _decide(
 def approve(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
     """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
     action = _decide(house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd)
-    if action.state is State.APPROVED:
+    if action.state is State.APPROVED and not _say_frozen(house):
         approved = action
         action = house.run(lambda: _carry_out(house, approved))
     _report(house, action, as_json=as_json)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from seikyu.errors import ConfigurationError, Text
-from seikyu.gate.policy import parse_policy
+from seikyu.gate.actions import find
+from seikyu.gate.cards import japan_time
+from seikyu.gate.coverage import untried
+from seikyu.gate.facts import gather_again
+from seikyu.gate.policy import Policy, parse_policy, parse_question
+from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
+from seikyu.models import jst_date, shown, yen_text
+from seikyu.spec import RuleTrace, Verdict
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+
+_JSON = click.option("--json", "as_json", is_flag=True)
+_FILE: Final = click.Path(exists=True, dir_okay=False)
 
 
 @click.group()
@@ -17,20 +29,180 @@ def policy() -> None:
     """方針 / The guardrails."""
 
 
-@policy.command()
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.pass_obj
-def check(house: House, file: str | None) -> None:
-    """方針を検査 / Read the policy and try its examples."""
-    path = house.settings.policy_file if file is None else Path(file)
+def _source(path: Path) -> str:
     try:
-        source = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(Text(f"{path} を読めません。", f"{path} cannot be read.")) from error
-    found = parse_policy(source, str(path), [row.name for row in house.settings.connections])
-    rules = len(found.file.deny) + len(found.file.ask) + len(found.file.allow)
+
+
+def _policy(house: House, file: str | None) -> Policy:
+    path = house.settings.policy_file if file is None else Path(file)
+    return parse_policy(_source(path), str(path), [row.name for row in house.settings.connections])
+
+
+@policy.command()
+@click.argument("file", required=False, type=_FILE)
+@click.option("--strict", is_flag=True, help="足りない例があれば失敗 / fail when an example is missing")
+@click.pass_obj
+def check(house: House, file: str | None, *, strict: bool) -> None:
+    """方針を検査 / Read the policy, try its examples, and name rules that no example tries on both sides."""
+    found = _policy(house, file)
+    rules = len(found.file.rules)
     said = Text(
         f"規則 {rules}件、例 {len(found.file.example)}件、すべて成り立ちます。",
         f"{rules} rules, {len(found.file.example)} examples, all hold.",
     )
     screen.say(said, house.lang, "bold green")
+    missing = untried(found.file)
+    for gap in missing:
+        screen.say(gap.text, house.lang, "yellow")
+    if missing and strict:
+        raise SystemExit(1)
+
+
+@policy.command()
+@click.argument("what", metavar="ACTION_ID|FILE")
+@_JSON
+@click.pass_obj
+def explain(house: House, what: str, *, as_json: bool) -> None:
+    """規則を一つずつ説明 / Every rule, hit or not: for an action, then and now, or for facts in a file."""
+    path = Path(what)
+    verdicts = {"now": _answer(house, path)} if path.is_file() else _then_and_now(house, what)
+    if as_json:
+        screen.print_json({when: _verdict_json(verdict) for when, verdict in verdicts.items()})
+        return
+    for when, verdict in verdicts.items():
+        screen.say(_WHEN[when] + _decision(verdict), house.lang, f"bold {_STYLE[verdict.kind]}")
+    columns = [Text("規則", "rule"), Text("判定", "verdict"), *(_WHEN[when] for when in verdicts), Text("理由", "why")]
+    rows = _trace_rows(list(verdicts.values()))
+    screen.table(Text("規則", "Rules").say(house.lang), [name.say(house.lang).rstrip(" :：") for name in columns], rows)
+
+
+_WHEN: Final = {"then": Text("申請時：", "then:"), "now": Text("現在：", "now:")}
+_STYLE: Final = {"allow": "green", "ask": "yellow", "deny": "red"}
+
+
+def _answer(house: House, path: Path) -> Verdict:
+    return _policy(house, None).decide(parse_question(_source(path), str(path)))
+
+
+def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
+    """The verdict stored with an action, and what the policy says of it now, with the totals of now."""
+    rooms, current = house.rooms(), _policy(house, None)
+    with rooms.store.read() as tx:
+        action = find(tx, action_id)
+        connection = house.settings.connection(action.connection)
+        operation = rooms.operations.get(action.operation)
+        if connection is None or operation is None:
+            return {"then": action.decision}
+        days = current.file.duplicate_days
+        situation = gather_again(tx, action, connection, operation, now=rooms.clock.now(), duplicate_days=days)
+    return {"then": action.decision, "now": current.decide(situation.facts)}
+
+
+def _decision(verdict: Verdict) -> Text:
+    if verdict.kind == "ask":
+        return Text(f"承認 {verdict.approvers}名", f"ask, {verdict.approvers} approver(s)")
+    return {"allow": Text("自動で実行", "allow"), "deny": Text("拒否", "deny")}[verdict.kind]
+
+
+def _trace_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+    """One line a rule: `●` hit, `·` not hit, blank where that policy has no such rule."""
+    rules: dict[str, RuleTrace] = {trace.rule: trace for verdict in reversed(verdicts) for trace in verdict.trace}
+    marks = [{trace.rule: "●" if trace.is_hit else "·" for trace in verdict.trace} for verdict in verdicts]
+    return [(rule, trace.verdict, *(mark.get(rule, "") for mark in marks), trace.why) for rule, trace in rules.items()]
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    rules = [{"rule": t.rule, "verdict": t.verdict, "is_hit": t.is_hit, "why": t.why} for t in verdict.trace]
+    return {
+        "kind": verdict.kind,
+        "approvers": verdict.approvers,
+        "policy_sha256": verdict.policy_sha256,
+        "rules": rules,
+    }
+
+
+@policy.command()
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@_JSON
+@click.pass_obj
+def diff(house: House, old: str, new: str, *, as_json: bool) -> None:
+    """方針を比較 / Which decisions of the last 90 days would have been others."""
+    rooms, before, after = house.rooms(), _policy(house, old), _policy(house, new)
+    with rooms.store.read() as tx:
+        found = replay(tx, before, after, rooms.clock.now())
+    notes = _notes(found, before, after)
+    if as_json:
+        screen.print_json(_replay_json(house, found, notes))
+        return
+    for note in notes:
+        screen.say(note, house.lang)
+    for action_id, why in found.left_out:
+        screen.say(Text(f"  {action_id}: {why.ja}", f"  {action_id}: {why.en}"), house.lang)
+    count = Text(f"変わる判定: {len(found.changes)}件", f"Decisions that change: {len(found.changes)}")
+    screen.say(count, house.lang, "bold")
+    if not found.changes:
+        return
+    labels = Text("番号 日時 金額 相手先 前 後 規則", "action at amount counterparty old new rules")
+    screen.table("", labels.say(house.lang).split(), [_row(house, one) for one in found.changes], right=[2])
+
+
+def _notes(found: Replay, before: Policy, after: Policy) -> list[Text]:
+    """What the answer rests on, and what it leaves out."""
+    since, total = jst_date(found.since), found.recorded + found.derived
+    notes = [
+        Text(
+            f"{since} 以降（{REPLAY_DAYS}日）の申請 {total}件を、申請時の事実で判定し直しました: "
+            f"記録された事実 {found.recorded}件、保存された依頼から読んだ事実 {found.derived}件。",
+            f"Judged {total} proposals since {since} ({REPLAY_DAYS} days) again by the facts of then: "
+            f"{found.recorded} by recorded facts, {found.derived} by facts read from the stored request.",
+        ),
+        Text(
+            "送信直前の再判定は再現していません。",
+            "The second judgement, just before sending, is not replayed.",
+        ),
+    ]
+    if before.file.duplicate_days != after.file.duplicate_days:
+        notes.append(
+            Text(
+                "重複は申請時の duplicate_days によるもので、その変更は再現していません。",
+                "Duplicates are those found at the time: the change of duplicate_days is not replayed.",
+            )
+        )
+    if found.left_out:
+        count = len(found.left_out)
+        notes.append(Text(f"判定し直せなかった申請 {count}件:", f"{count} could not be judged again:"))
+    return notes
+
+
+def _row(house: House, change: Change) -> tuple[str, ...]:
+    particulars = change.action.particulars
+    return (
+        change.action.id,
+        japan_time(change.action.created_at)[:16],
+        "—" if particulars.amount is None else yen_text(particulars.amount),
+        shown(particulars.counterparty_name or "—", 40),
+        _decision(change.old).say(house.lang),
+        _decision(change.new).say(house.lang),
+        " ".join(change.rules),
+    )
+
+
+def _replay_json(house: House, found: Replay, notes: Sequence[Text]) -> dict[str, Any]:
+    changes = [
+        {
+            "action_id": one.action.id,
+            "amount_yen": one.action.particulars.amount,
+            "counterparty": one.action.particulars.counterparty_name,
+            "old": {"kind": one.old.kind, "approvers": one.old.approvers},
+            "new": {"kind": one.new.kind, "approvers": one.new.approvers},
+            "rules": one.rules,
+        }
+        for one in found.changes
+    ]
+    left_out = [{"action_id": action_id, "why": why.say(house.lang)} for action_id, why in found.left_out]
+    counted = {"since": str(jst_date(found.since)), "recorded": found.recorded, "derived": found.derived}
+    return {**counted, "changed": changes, "left_out": left_out, "notes": [note.say(house.lang) for note in notes]}

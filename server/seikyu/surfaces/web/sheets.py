@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from seikyu.errors import NotFound, StoreDamaged, Text
-from seikyu.gate import audit
+from seikyu.gate import audit, freezing
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.cards import Card, CardIndex, japan_time
 from seikyu.gate.proposals import Desk
@@ -110,6 +110,8 @@ class Sheet:
     history: tuple[Happening, ...]
     refresh_s: int | None
     """How soon the page should look again; None when nothing happens by itself."""
+    frozen: Text | None
+    """Why nothing is sent at the moment."""
 
     @property
     def state_text(self) -> Text:
@@ -117,6 +119,10 @@ class Sheet:
 
     @property
     def advice(self) -> Text | None:
+        if self.frozen is not None and self.state is State.APPROVED:
+            return Text(
+                "承認済みです。凍結が解除されるまで送信されません。", "Approved; it waits until the freeze is lifted."
+            )
         return NEXT.get(self.state)
 
 
@@ -148,6 +154,8 @@ class Register:
     decided: tuple[Entry, ...]
     older: str | None
     """Where the next page begins."""
+    frozen: Text | None
+    """Why nothing is sent at the moment."""
 
 
 class Reading:
@@ -170,6 +178,7 @@ class Reading:
         with self._store.read() as tx:
             action = find(tx, action_id)
             rows = audit.history(tx, action_id)
+            frozen = freezing.standing(tx)
         now = self._clock.now()
         is_over = card.state in {State.AWAITING, State.APPROVED} and moment(action.expires_at) <= now
         state = State.EXPIRED if is_over else card.state
@@ -183,6 +192,7 @@ class Reading:
             ask=_ask(state),
             history=tuple(_happening(row) for row in rows if row["kind"] not in _NOT_SHOWN),
             refresh_s=_refresh_s(state, rows, now),
+            frozen=None if frozen is None else frozen.text,
         )
 
     def register(self, before: str | None) -> Register:
@@ -190,12 +200,14 @@ class Reading:
         waiting, total = self._desk.page(requester=None, state=State.AWAITING.value, limit=MAX_WAITING, cursor=None)
         recent, _ = self._desk.page(requester=None, state=None, limit=RECENT, cursor=before)
         decided = [action for action in recent[:RECENT] if action.state is not State.AWAITING]
+        frozen = freezing.current(self._store)
         soonest = sorted(waiting[:MAX_WAITING], key=lambda action: action.expires_at)
         return Register(
             waiting=tuple(self._entry(action) for action in soonest),
             waiting_total=total,
             decided=tuple(self._entry(action) for action in decided),
             older=recent[RECENT - 1].id if len(recent) > RECENT else None,
+            frozen=None if frozen is None else frozen.text,
         )
 
     def _entry(self, action: Action) -> Entry:

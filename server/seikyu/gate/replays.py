@@ -1,0 +1,124 @@
+"""What another policy would have said: recorded proposals, judged again with the facts they were judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from seikyu.errors import StoreDamaged, Text
+from seikyu.gate import audit
+from seikyu.gate.actions import Action, actions, first_id
+from seikyu.gate.policy import LOOKS_AT, WEEKDAYS, Facts, Policy
+from seikyu.gate.votes import check_digest
+from seikyu.models import JST, moment
+from seikyu.spec import Verdict
+from seikyu.store.database import Tx
+
+REPLAY_DAYS: Final = 90
+
+_CHANGED: Final = Text("内容が書き換えられています", "its content was changed")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A proposal on which the two policies disagree."""
+
+    action: Action
+    old: Verdict
+    new: Verdict
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules that hit under one policy only: `+new`, `-old`."""
+        before, after = _hits(self.old), _hits(self.new)
+        return [f"-{rule}" for rule in before if rule not in after] + [
+            f"+{rule}" for rule in after if rule not in before
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What was replayed, what could not be, and what would have changed."""
+
+    since: datetime
+    recorded: int = 0
+    """Judged by the facts that were recorded when they were proposed."""
+    derived: int = 0
+    """Judged by facts read from the stored request, because none were recorded."""
+    changes: tuple[Change, ...] = ()
+    left_out: tuple[tuple[str, Text], ...] = ()
+    """Ids that could not be replayed, each with its reason."""
+
+
+def replay(tx: Tx, old: Policy, new: Policy, now: datetime) -> Replay:
+    """Judge every proposal of the last 90 days by both policies. Nothing is stored."""
+    since = now - timedelta(days=REPLAY_DAYS)
+    found = Replay(since)
+    for action in actions(tx.all("actions_since", first_id=first_id(since))):
+        found = _with(found, tx, action, old, new)
+    return found
+
+
+def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Replay:
+    try:
+        check_digest(action)
+    except StoreDamaged:
+        return replace(found, left_out=(*found.left_out, (action.id, _CHANGED)))
+    rows = [row for row in audit.history(tx, action.id) if row["kind"] == "proposed"]
+    proposed: dict[str, Any] = rows[0] if rows else {}
+    known = _derived(action, proposed) | _recorded(proposed)
+    lacking = sorted((_needed(old) | _needed(new)) - set(known))
+    if lacking:
+        listed = ", ".join(lacking)
+        why = Text(f"{listed} が記録されていません", f"{listed} is not on record")
+        return replace(found, left_out=(*found.left_out, (action.id, why)))
+    facts = Facts.model_validate(known)
+    change = Change(action, old.decide(facts), new.decide(facts))
+    has_record = bool(_recorded(proposed))
+    return replace(
+        found,
+        recorded=found.recorded + has_record,
+        derived=found.derived + (not has_record),
+        changes=(*found.changes, change) if _said(change.old) != _said(change.new) else found.changes,
+    )
+
+
+def _recorded(proposed: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts as they were; those of another version that we do not know are left out."""
+    return {name: value for name, value in proposed.get("facts", {}).items() if name in Facts.model_fields}
+
+
+def _derived(action: Action, proposed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stored request itself tells, and whether twins were found when it was proposed."""
+    content, particulars = action.content, action.particulars
+    proposed_at = moment(action.created_at).astimezone(JST)
+    day = proposed_at.date()
+    twins = {"duplicate": bool(proposed["twins"])} if "twins" in proposed else {}
+    return {
+        "operation": action.operation,
+        "provider": content["provider"],
+        "connection": action.connection,
+        "environment": content["environment"],
+        "requester": action.requester,
+        "amount": particulars.amount,
+        "due_days": None if particulars.due_date is None else (particulars.due_date - day).days,
+        "time": f"{proposed_at:%H:%M}",
+        "weekday": WEEKDAYS[day.weekday()],
+        **twins,
+    }
+
+
+def _needed(policy: Policy) -> set[str]:
+    """The facts at least one rule looks at."""
+    names = {name for rule in policy.file.rules for name in rule.model_fields_set}
+    return {fact for name in names for fact in LOOKS_AT.get(name, (name,))} & set(Facts.model_fields)
+
+
+def _hits(verdict: Verdict) -> list[str]:
+    return [trace.rule for trace in verdict.trace if trace.is_hit]
+
+
+def _said(verdict: Verdict) -> tuple[str, int]:
+    return verdict.kind, verdict.approvers

@@ -1,0 +1,52 @@
+"""`seikyu freeze` and `seikyu unfreeze`: the kill switch."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+
+from seikyu.errors import Text
+from seikyu.gate import freezing, operators
+from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.secrets import read_secret
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "?"
+
+
+@click.command()
+@click.option("--by", "operator", help="名乗る名前 / who you are; not proven, for the record")
+@click.option("--reason", required=True, help="理由 / why")
+@click.pass_obj
+def freeze(house: House, operator: str | None, reason: str) -> None:
+    """緊急停止 / Stop every send at once. No passphrase: stopping is always safe."""
+    rooms = house.rooms()
+    done = freezing.freeze(rooms.store, rooms.clock, os_user=_os_user(), operator=operator, reason=reason)
+    screen.say(done.text, house.lang, "bold red")
+    screen.say(
+        Text("解除は seikyu unfreeze --by 操作者名 です。", "Lift it with `seikyu unfreeze --by OPERATOR`."), house.lang
+    )
+
+
+@click.command()
+@click.option("--by", "operator", required=True, help="操作者名 / your operator name")
+@click.option("--reason", default="", help="理由 / why")
+@click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
+@click.pass_obj
+def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None) -> None:
+    """緊急停止の解除 / Let approved writes be sent again, with an operator's seal."""
+    rooms = house.rooms()
+    seen = freezing.current(rooms.store)
+    if seen is None:
+        raise freezing.not_frozen()
+    screen.console(stderr=True).print(seen.text.say(house.lang), style="bold red")
+    prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
+    key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
+    freezing.lift(rooms.store, rooms.clock, seen, key=key, os_user=_os_user(), reason=reason)
+    screen.say(Text("凍結を解除しました。", "The freeze is lifted."), house.lang, "green")

@@ -1,0 +1,199 @@
+"""What operators ask their policy in a terminal."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from e2e.terminal import Terminal
+from gate.stage import POLICY
+from seikyu.gate.actions import Action
+from seikyu.gate.policy import parse_policy
+from seikyu.gate.replays import replay
+from seikyu.models import moment
+
+
+def test_every_rule_is_explained_for_an_action_as_it_was_judged_and_as_it_would_be_now(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    action = terminal.propose(amount=100_000)
+    stricter = POLICY.replace("amount_over = 1_000_000", "amount_over = 99_999").replace('"daily"', '"per-day"')
+    (tmp_path / "policy.toml").write_text(stricter, encoding="utf-8")
+
+    told = terminal.json("policy", "explain", action.id)
+    shown = terminal.run("policy", "explain", action.id).output
+
+    assert (told["then"]["kind"], told["then"]["approvers"]) == ("ask", 1)
+    assert (told["now"]["kind"], told["now"]["approvers"]) == ("ask", 2)
+    hits = {when: [rule["rule"] for rule in told[when]["rules"] if rule["is_hit"]] for when in told}
+    assert hits == {"then": ["no-rule"], "now": ["large"]}
+    names = ["known-operation", "too-large", "large", "duplicate", "per-day", "small", "no-rule"]
+    assert [rule["rule"] for rule in told["now"]["rules"]] == names
+    assert "then: ask, 1 approver(s)" in shown
+    assert "now: ask, 2 approver(s)" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["large", "ask", "·", "●", "large"] in lines
+    assert ["small", "allow", "·", "·", "small"] in lines
+    assert [line[:3] for line in lines if line[-3:] == ["the", "day's", "limit"]] == [
+        ["per-day", "ask", "·"],
+        ["daily", "ask", "·"],
+    ]
+
+
+def test_facts_in_a_file_are_explained_without_an_action(terminal: Terminal, tmp_path: Path) -> None:
+    asked = tmp_path / "question.toml"
+    operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'
+    asked.write_text(f"given = {{ {operation}, amount = 5_000_001 }}\n", encoding="utf-8")
+
+    told = terminal.json("policy", "explain", str(asked))
+
+    assert told["now"]["kind"] == "deny"
+    assert [rule["rule"] for rule in told["now"]["rules"] if rule["is_hit"]] == ["too-large", "large"]
+
+
+def test_a_question_with_a_misspelt_fact_is_refused_with_its_line(terminal: Terminal, tmp_path: Path) -> None:
+    asked = tmp_path / "question.toml"
+    operation = 'operation = "mfkessai.create_transaction"'
+    asked.write_text(f'given = {{ {operation}, provider = "mfkessai", amout = 1 }}\n', encoding="utf-8")
+
+    refused = terminal.run("policy", "explain", str(asked))
+
+    assert refused.exit_code == 1
+    assert "line 1: given.amout: Extra inputs are not permitted" in refused.output
+
+
+def test_check_names_every_side_no_example_tries_and_only_strict_fails(terminal: Terminal, tmp_path: Path) -> None:
+    operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'
+    tried = POLICY + "".join(
+        f'[[example]]\nname = "{amount}"\ngiven = {{ {operation}, amount = {amount} }}\nexpect = "{expect}"\n'
+        for amount, expect in ((50_000, "allow"), (1_000_000, "ask"), (1_000_001, "ask"), (5_000_001, "deny"))
+    )
+    (tmp_path / "policy.toml").write_text(tried, encoding="utf-8")
+
+    loose, strict = terminal.run("policy", "check"), terminal.run("policy", "check", "--strict")
+
+    assert (loose.exit_code, strict.exit_code) == (0, 1)
+    assert strict.output.splitlines()[1:] == [
+        "Rule too-large has no example at the limit amount_over, with amount = 5000000.",
+        "Rule duplicate has no example that hits it.",
+        "Rule daily has no example that hits it.",
+        "Rule daily has no example at the limit daily_total_over, with daily_total = 300000.",
+        "Rule daily has no example at the limit daily_total_over, with daily_total = 300001.",
+        "Rule small has no example at the limit amount_at_most, with amount = 50001.",
+    ]
+
+
+def test_an_example_of_another_operation_tries_no_limit(terminal: Terminal, tmp_path: Path) -> None:
+    policy = """
+schema = 1
+version = "test"
+operations = ["mfkessai.create_transaction", "mfkessai.cancel_transaction"]
+[[ask]]
+id = "large"
+why = "large"
+operation = "mfkessai.create_transaction"
+amount_over = 10
+[[example]]
+name = "over"
+given = { operation = "mfkessai.create_transaction", provider = "mfkessai", amount = 11 }
+expect = "ask"
+[[example]]
+name = "another"
+given = { operation = "mfkessai.cancel_transaction", provider = "mfkessai", amount = 10 }
+expect = "ask"
+"""
+    (tmp_path / "policy.toml").write_text(policy, encoding="utf-8")
+
+    strict = terminal.run("policy", "check", "--strict")
+
+    assert "Rule large has no example at the limit amount_over, with amount = 10." in strict.output
+
+
+def test_the_policy_that_comes_with_seikyu_is_tried_on_every_side(terminal: Terminal) -> None:
+    shipped = Path(__file__).parents[2] / "config" / "policy.toml"
+
+    assert terminal.run("policy", "check", "--strict", str(shipped)).exit_code == 0
+
+
+def changed(terminal: Terminal, folder: Path, old: str, new: str) -> Any:
+    (folder / "old.toml").write_text(old, encoding="utf-8")
+    (folder / "new.toml").write_text(new, encoding="utf-8")
+    return terminal.json("policy", "diff", str(folder / "old.toml"), str(folder / "new.toml"))
+
+
+def test_a_stricter_limit_changes_the_recorded_decisions_above_it_and_no_other(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    small, large = terminal.propose("AAAA-0001", 100_000), terminal.propose("AAAA-0002", 100_001)
+
+    told = changed(terminal, tmp_path, POLICY, POLICY.replace("amount_over = 1_000_000", "amount_over = 100_000"))
+    shown = terminal.run("policy", "diff", str(tmp_path / "old.toml"), str(tmp_path / "new.toml")).output
+
+    assert (told["recorded"], told["derived"], told["left_out"]) == (2, 0, [])
+    assert told["changed"] == [
+        {
+            "action_id": large.id,
+            "amount_yen": 100_001,
+            "counterparty": "株式会社青葉商事",
+            "old": {"kind": "ask", "approvers": 1},
+            "new": {"kind": "ask", "approvers": 2},
+            "rules": ["-no-rule", "+large"],
+        }
+    ]
+    assert "Decisions that change: 1" in shown
+    assert large.id in shown
+    assert small.id not in shown
+
+
+def forget_facts(terminal: Terminal, action: Action) -> None:
+    """Make the record of a proposal as the first version wrote it."""
+    with sqlite3.connect(terminal.home.settings.database) as raw:
+        raw.execute("DROP TRIGGER audit_is_never_updated")
+        raw.execute("UPDATE audit SET record = json_remove(record, '$.facts') WHERE action_id = ?", (action.id,))
+    raw.close()
+
+
+def test_a_proposal_without_recorded_facts_is_replayed_from_its_request_or_said_to_be_left_out(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    action = terminal.propose(amount=100_000)
+    forget_facts(terminal, action)
+    daily = '[[ask]]\nid = "daily"\nwhy = "over the day\'s limit"\ndaily_total_over = 300_000\n'
+    by_amount = POLICY.replace(daily, "")
+
+    derived = changed(terminal, tmp_path, by_amount, by_amount.replace("amount_over = 1_000_000", "amount_over = 1"))
+    left_out = changed(terminal, tmp_path, by_amount, POLICY)
+
+    assert (derived["recorded"], derived["derived"], len(derived["changed"])) == (0, 1, 1)
+    assert (left_out["recorded"], left_out["derived"]) == (0, 0)
+    assert left_out["left_out"] == [{"action_id": action.id, "why": "daily_total is not on record"}]
+
+
+def test_a_change_of_duplicate_days_is_said_not_to_be_replayed(terminal: Terminal, tmp_path: Path) -> None:
+    told = changed(terminal, tmp_path, POLICY, POLICY.replace('"test"', '"test"\nduplicate_days = 1'))
+
+    assert any("duplicate_days is not replayed" in note for note in told["notes"])
+
+
+def test_what_was_proposed_more_than_90_days_ago_is_not_replayed(terminal: Terminal) -> None:
+    action = terminal.propose()
+    policy = parse_policy(POLICY, "policy")
+    proposed = moment(action.created_at) - timedelta(seconds=1)
+    with terminal.home.rooms().store.read() as tx:
+        on_the_day = replay(tx, policy, policy, proposed + timedelta(days=90))
+        later = replay(tx, policy, policy, proposed + timedelta(days=90, seconds=2))
+
+    assert (on_the_day.recorded, later.recorded) == (1, 0)
+
+
+def test_a_proposal_whose_content_was_changed_is_left_out(terminal: Terminal, tmp_path: Path) -> None:
+    action = terminal.propose()
+    with sqlite3.connect(terminal.home.settings.database) as raw:
+        raw.execute("UPDATE action SET canonical = replace(canonical, '100000', '999999')")
+    raw.close()
+
+    told = changed(terminal, tmp_path, POLICY, POLICY)
+
+    assert told["left_out"] == [{"action_id": action.id, "why": "its content was changed"}]
