@@ -186,3 +186,32 @@ def test_resolving_needs_a_reference_and_an_action_a_person_must_look_at(termina
     assert "give the provider's id" in no_reference.output
     assert "waiting for approval" in not_open.output
     assert terminal.json("show", action.id)["state"] == "awaiting_approval"
+
+
+def test_an_approval_is_anchored_and_a_copy_of_the_anchors_proves_a_truncation(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    action = terminal.propose()
+    terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    anchors = terminal.home.settings.anchors_file
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(anchors.read_bytes())
+    clean = terminal.json("audit", "verify", "--anchors", str(copy))
+
+    anchors.write_text(copy.read_text(encoding="utf-8").replace(clean["head"], "0" * 64), encoding="utf-8")
+    found = terminal.run("audit", "verify")
+
+    assert (clean["fault"], clean["anchors"]) == (None, 1)
+    assert found.exit_code == 2
+    assert f"record {clean['records']} is not what the anchor of" in found.output
+    assert "1 anchors checked" in found.output
+
+
+def test_the_head_of_the_log_is_anchored_on_command(terminal: Terminal) -> None:
+    terminal.propose()
+
+    kept = terminal.json("audit", "anchor")
+
+    report = terminal.json("audit", "verify")
+    assert (kept["records"], kept["head"]) == (report["records"], report["head"])
+    assert report["anchors"] == 1

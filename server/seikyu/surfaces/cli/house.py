@@ -11,6 +11,7 @@ from seikyu.errors import Lang
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from seikyu.gate.anchors import Anchoring
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
@@ -34,6 +35,7 @@ class Operations:
     cards: CardIndex
     ballots: BallotBox
     executor: Executor
+    anchors: Anchoring
     operations: Mapping[str, WriteOperation[Any]]
 
 
