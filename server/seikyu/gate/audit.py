@@ -11,6 +11,7 @@ from typing import Any, Final
 from seikyu.errors import Text
 from seikyu.gate.anchors import Anchor, AnchorLines
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.witness import Witness
 from seikyu.models import timestamp
 from seikyu.store.database import Row, Store, Tx
 
@@ -59,7 +60,7 @@ def append(tx: Tx, at: datetime, kind: str, action_id: str | None = None, **reco
 
 
 def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS) -> AuditReport:
-    """Walk the chain from its first row, in one view of the database, and hold every anchor against it.
+    """Walk the chain from its first row, in one view of the database; hold against it every anchor, action and vote.
 
     `anchored` must have been read before: an anchor may name a row that is newer than the view.
     """
@@ -68,7 +69,8 @@ def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS) -> AuditReport:
         chain.refuse(tx.one("audit_before_first"))
         while chain.is_sound and (page := tx.all("audit_page", after=chain.count, limit=_PAGE)):
             chain.walk(page)
-    return AuditReport(chain.count, chain.head, len(anchored.anchors), (*chain.faults(), *_odd_lines(anchored)))
+        faults = (*chain.faults(), *_odd_lines(anchored), *chain.contradictions(tx))
+    return AuditReport(chain.count, chain.head, len(anchored.anchors), faults)
 
 
 class _Chain:
@@ -78,6 +80,7 @@ class _Chain:
         self.count, self.head = 0, GENESIS
         self._broken: Text | None = None
         self._denied: list[Text] = []
+        self._witness = Witness()
         self._awaited: dict[int, list[Anchor]] = {}
         for anchor in anchors:
             self._awaited.setdefault(anchor.records, []).append(anchor)
@@ -99,6 +102,7 @@ class _Chain:
                 return
             self.count, self.head = row["seq"], row["hash"]
             self._compare(self._awaited.pop(self.count, []))
+            self._witness.hear(row)
 
     def _compare(self, anchors: Sequence[Anchor]) -> None:
         for anchor in anchors:
@@ -111,6 +115,10 @@ class _Chain:
             return [self._broken, *self._denied]
         beyond = [anchor for _, anchors in sorted(self._awaited.items()) for anchor in anchors]
         return [*self._denied, *(_ends_early(self.count, anchor) for anchor in beyond)]
+
+    def contradictions(self, tx: Tx) -> list[Text]:
+        """Actions and votes that are not what the log says; a broken chain is no witness."""
+        return self._witness.faults(tx) if self.is_sound else []
 
 
 def _fault(row: Row, seq: int, prev: str) -> Text | None:

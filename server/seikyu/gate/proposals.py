@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text
-from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, actions, find, move, notes_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
 from seikyu.gate.policy import Policy, PolicyBook
@@ -209,13 +208,11 @@ class Desk:
             raise NotAllowed(
                 Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
             ) from error
-        audit.append(
+        tell(
             tx,
             now,
             "proposed",
             proposal.action_id,
-            state=state.value,
-            digest=sha256(content),
             operation=proposal.operation.name,
             connection=proposal.connection.name,
             requester=proposal.principal.requester,

@@ -1,6 +1,9 @@
 -- name: action^
 SELECT * FROM action WHERE id = :id;
 
+-- name: actions_after
+SELECT * FROM action WHERE id > :after ORDER BY id LIMIT :limit;
+
 -- name: add_action!
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
@@ -22,7 +25,8 @@ UPDATE action SET
 WHERE id = :id AND state = :from_state AND revision = :revision AND epoch = :from_epoch;
 
 -- name: postpone_action!
-UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state;
+UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review');
 
 -- name: live_call^
 SELECT * FROM action
@@ -91,6 +95,10 @@ WHERE connection = :connection AND counterparty_id = :counterparty_id AND state 
 UPDATE action SET reversed_by = :reversed_by
 WHERE connection = :connection AND operation = :operation AND reference = :reference AND state = 'succeeded';
 
+-- name: actions_reversed
+SELECT * FROM action
+WHERE connection = :connection AND operation = :operation AND reference = :reference AND reversed_by = :reversed_by;
+
 -- name: add_vote!
 INSERT INTO vote (action_id, revision, operator, decision, statement, seal, via, voted_at)
 VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :voted_at);
@@ -98,6 +106,9 @@ VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :v
 -- name: votes
 SELECT operator, decision, statement, seal, via, voted_at FROM vote
 WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
+
+-- name: every_vote
+SELECT * FROM vote;
 
 -- name: add_attempt!
 INSERT INTO attempt (action_id, epoch, started_at) VALUES (:action_id, :epoch, :started_at);
