@@ -215,3 +215,28 @@ def test_the_head_of_the_log_is_anchored_on_command(terminal: Terminal) -> None:
     report = terminal.json("audit", "verify")
     assert (kept["records"], kept["head"]) == (report["records"], report["head"])
     assert report["anchors"] == 1
+
+
+def test_actions_are_searched_by_day_amount_and_counterparty_together(terminal: Terminal) -> None:
+    terminal.propose("AAAA-0001", 100_000)
+    wanted = terminal.propose("AAAA-0002", 200_000)
+    day = wanted.business_day
+    asked = ("audit", "search", "--from", day, "--to", day, "--amount-from", "150000", "--counterparty", "㈱ 青葉")
+
+    listed = terminal.json(*asked)
+    shown = terminal.run(*asked)
+    none = terminal.json("audit", "search", "--to", "2000-01-01")
+
+    assert [row["action_id"] for row in listed["actions"]] == [wanted.id]
+    assert (listed["total"], listed["total_yen"]) == (1, 200_000)
+    assert (none["actions"], none["total"]) == ([], 0)
+    assert "1 actions, 200,000円 in all" in shown.output
+    [line] = [line for line in shown.output.splitlines() if wanted.id in line]
+    assert day in line
+
+
+def test_a_day_that_is_none_is_refused_by_name(terminal: Terminal) -> None:
+    refused = terminal.run("audit", "search", "--from", "2026/11/01")
+
+    assert refused.exit_code == 2
+    assert "--from" in refused.output

@@ -124,6 +124,8 @@ class Action(BaseModel):
     provider_facts: str | None
     outcome: str | None
     reversed_by: str | None
+    business_day: str
+    """The transaction date; for an action without one, the day in Japan on which it was proposed."""
 
     @property
     def content(self) -> dict[str, Any]:

@@ -203,6 +203,7 @@ class Desk:
                 jst_day=jst_date(now).isoformat(),
                 expires_at=timestamp(now + timedelta(seconds=wait)),
                 outcome=None,
+                business_day=(particulars.transaction_date or jst_date(now)).isoformat(),
             )
         except sqlite3.IntegrityError as error:
             raise NotAllowed(

@@ -4,15 +4,28 @@ SELECT * FROM action WHERE id = :id;
 -- name: actions_after
 SELECT * FROM action WHERE id > :after ORDER BY id LIMIT :limit;
 
+-- name: search_actions
+SELECT * FROM action
+WHERE business_day BETWEEN :day_from AND :day_to
+AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
+AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state)
+ORDER BY business_day DESC, id DESC LIMIT :limit;
+
+-- name: count_search^
+SELECT count(*) AS total, coalesce(sum(amount), 0) AS yen FROM action
+WHERE business_day BETWEEN :day_from AND :day_to
+AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
+AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state);
+
 -- name: add_action!
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
     natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
-    created_at, jst_day, expires_at, updated_at, outcome
+    created_at, jst_day, expires_at, updated_at, outcome, business_day
 ) VALUES (
     :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
     :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
-    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome
+    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day
 );
 
 -- name: move_action!

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate import audit as audit_log
+from seikyu.gate.actions import STATE_TEXT, Action, State
+from seikyu.gate.search import Wanted
+from seikyu.models import shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 
 if TYPE_CHECKING:
     from seikyu.gate.anchors import AnchorLines
+    from seikyu.gate.search import Hits
 
 _JSON = click.option("--json", "as_json", is_flag=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_FROM = click.option("--from", "day_from", type=_DAY, help="取引年月日（から） / first day of business")
+_TO = click.option("--to", "day_to", type=_DAY, help="取引年月日（まで） / last day of business")
+_YEN = click.IntRange(min=0)
 
 FAULTS_SHOWN: Final = 20
 """In the terminal; `--json` has them all."""
@@ -95,3 +105,91 @@ def anchor(house: House, *, as_json: bool) -> None:
         said = Text(f"監査記録 {kept.records}件の控えを追記しました。", f"Anchored {kept.records} records.")
         screen.say(said, house.lang, "bold green")
         screen.say(Text(f"先頭ハッシュ {kept.head}", f"head {kept.head}"), house.lang, "dim")
+
+
+@audit.command()
+@_FROM
+@_TO
+@click.option("--amount-from", type=_YEN, help="取引金額（円・以上） / yen, at least")
+@click.option("--amount-to", type=_YEN, help="取引金額（円・以下） / yen, at most")
+@click.option("--counterparty", help="取引先名の一部 / part of the counterparty's name")
+@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100)
+@_JSON
+@click.pass_obj
+def search(
+    house: House,
+    *,
+    day_from: datetime | None,
+    day_to: datetime | None,
+    amount_from: int | None,
+    amount_to: int | None,
+    counterparty: str | None,
+    state: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """日付・金額・取引先で検索 / Every action by day, amount and counterparty, whatever became of it."""
+    from seikyu.gate.search import search as find_actions
+
+    days = _days(day_from, day_to)
+    wanted = Wanted(
+        day_from=days[0],
+        day_to=days[1],
+        amount_from=amount_from,
+        amount_to=amount_to,
+        counterparty=counterparty,
+        state=None if state is None else State(state),
+    )
+    hits = find_actions(house.rooms().store, wanted, limit=limit)
+    if as_json:
+        rows = [_hit_json(action) for action in hits.actions]
+        screen.print_json({"actions": rows, "returned": len(rows), "total": hits.total, "total_yen": hits.yen})
+    else:
+        _show_hits(house, hits)
+
+
+def _days(day_from: datetime | None, day_to: datetime | None) -> tuple[date, date]:
+    return date.min if day_from is None else day_from.date(), date.max if day_to is None else day_to.date()
+
+
+def _hit_json(action: Action) -> dict[str, Any]:
+    particulars = action.particulars
+    return {
+        "action_id": action.id,
+        "business_day": action.business_day,
+        "transaction_date": None if particulars.transaction_date is None else particulars.transaction_date.isoformat(),
+        "amount_yen": particulars.amount,
+        "counterparty": particulars.counterparty_name,
+        "state": action.state.value,
+        "operation": action.operation,
+        "connection": action.connection,
+        "requester": action.requester,
+        "reference": action.reference,
+        "digest": action.digest,
+    }
+
+
+def _show_hits(house: House, hits: Hits) -> None:
+    labels = (
+        Text("申請番号 取引年月日 金額 取引先 状態 提供元の番号", "action day amount counterparty state reference")
+        .say(house.lang)
+        .split()
+    )
+    more = "" if len(hits.actions) == hits.total else f"{len(hits.actions)} / "
+    title = Text(
+        f"{more}{hits.total}件、合計 {yen_text(hits.yen)}", f"{more}{hits.total} actions, {yen_text(hits.yen)} in all"
+    )
+    screen.table(title.say(house.lang), labels, [_hit_row(house, one) for one in hits.actions], right=[2])
+
+
+def _hit_row(house: House, action: Action) -> tuple[str, ...]:
+    amount = action.particulars.amount
+    return (
+        action.id,
+        action.business_day,
+        "—" if amount is None else yen_text(amount),
+        shown(action.particulars.counterparty_name or "—", 40),
+        STATE_TEXT[action.state].say(house.lang),
+        shown(action.reference or "—", 40),
+    )
