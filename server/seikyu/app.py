@@ -310,6 +310,7 @@ class _Opened:
             ballots=self.ballots,
             executor=self.executor,
             anchors=self.anchors,
+            open_document=self.documents.open,
             operations=WRITE_OPERATIONS,
         )
 

@@ -240,3 +240,18 @@ def test_a_day_that_is_none_is_refused_by_name(terminal: Terminal) -> None:
 
     assert refused.exit_code == 2
     assert "--from" in refused.output
+
+
+def test_the_records_are_handed_over_in_a_new_folder_and_never_over_an_old_one(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.propose()
+    folder = tmp_path / "handed-over"
+
+    made = terminal.json("audit", "export", str(folder))
+    again = terminal.run("audit", "export", str(folder))
+
+    assert (made["actions"], made["documents"]) == (1, 0)
+    assert {path.name for path in folder.iterdir()} == {"actions.csv", "audit.jsonl", "documents.csv", "manifest.json"}
+    assert again.exit_code == 1
+    assert "is not overwritten" in again.output

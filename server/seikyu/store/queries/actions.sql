@@ -17,6 +17,9 @@ WHERE business_day BETWEEN :day_from AND :day_to
 AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
 AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state);
 
+-- name: actions_between
+SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :day_to ORDER BY id LIMIT :limit;
+
 -- name: add_action!
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,

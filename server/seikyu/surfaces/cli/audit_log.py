@@ -193,3 +193,40 @@ def _hit_row(house: House, action: Action) -> tuple[str, ...]:
         STATE_TEXT[action.state].say(house.lang),
         shown(action.reference or "—", 40),
     )
+
+
+@audit.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_FROM
+@_TO
+@click.option("--with-files", is_flag=True, help="保管中の書類の写しも / copies of the kept documents too")
+@_JSON
+@click.pass_obj
+def export(
+    house: House, folder: Path, *, day_from: datetime | None, day_to: datetime | None, with_files: bool, as_json: bool
+) -> None:
+    """監査記録を書き出し / Hand everything over: CSV, log, documents' hashes and a manifest, in a new folder."""
+    from seikyu.gate.export import export as hand_over
+
+    rooms, days = house.rooms(), _days(day_from, day_to)
+    made = hand_over(
+        rooms.store,
+        rooms.open_document,
+        folder,
+        now=rooms.clock.now(),
+        day_from=days[0],
+        day_to=days[1],
+        with_files=with_files,
+    )
+    counts = {"actions": made.actions, "records": made.records, "documents": made.documents}
+    if as_json:
+        screen.print_json({"folder": str(made.folder), "manifest_sha256": made.manifest_sha256, **counts})
+        return
+    said = Text(
+        f"申請 {made.actions}件、監査記録 {made.records}件、書類 {made.documents}件を {folder} に書き出しました。",
+        f"{made.actions} actions, {made.records} records and {made.documents} documents are in {folder}.",
+    )
+    screen.say(said, house.lang, "bold green")
+    screen.say(
+        Text(f"manifest.json {made.manifest_sha256}", f"manifest.json {made.manifest_sha256}"), house.lang, "dim"
+    )

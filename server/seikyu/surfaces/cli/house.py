@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
     from seikyu.settings import Settings
-    from seikyu.spec import Tool, WriteOperation
+    from seikyu.spec import OpenFile, Tool, WriteOperation
     from seikyu.store.database import Store
 
 ResultT = TypeVar("ResultT")
@@ -36,6 +36,7 @@ class Operations:
     ballots: BallotBox
     executor: Executor
     anchors: Anchoring
+    open_document: OpenFile
     operations: Mapping[str, WriteOperation[Any]]
 
 
