@@ -64,12 +64,17 @@ def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS) -> AuditReport:
 
     `anchored` must have been read before: an anchor may name a row that is newer than the view.
     """
-    chain = _Chain(anchored.anchors)
     with store.read() as tx:
-        chain.refuse(tx.one("audit_before_first"))
-        while chain.is_sound and (page := tx.all("audit_page", after=chain.count, limit=_PAGE)):
-            chain.walk(page)
-        faults = (*chain.faults(), *_odd_lines(anchored), *chain.contradictions(tx))
+        return check(tx, anchored)
+
+
+def check(tx: Tx, anchored: AnchorLines) -> AuditReport:
+    """`verify`, in the caller's view of the database."""
+    chain = _Chain(anchored.anchors)
+    chain.refuse(tx.one("audit_before_first"))
+    while chain.is_sound and (page := tx.all("audit_page", after=chain.count, limit=_PAGE)):
+        chain.walk(page)
+    faults = (*chain.faults(), *_odd_lines(anchored), *chain.contradictions(tx))
     return AuditReport(chain.count, chain.head, len(anchored.anchors), faults)
 
 

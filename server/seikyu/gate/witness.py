@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from seikyu.errors import Text
 from seikyu.gate.canonical import canonical, sha256
@@ -55,12 +55,14 @@ class Witness:
     def __init__(self) -> None:
         self._said: dict[str, dict[str, Any]] = {}
         self._sealed: Counter[tuple[str, str]] = Counter()
+        self._unreadable: list[Text] = []
 
     def hear(self, row: Row) -> None:
         """A row of a chain that holds, in order."""
-        record: dict[str, Any] = json.loads(row["record"])
-        action_id: str | None = row["action_id"]
-        if action_id is None:
+        record, action_id = _record(row), row["action_id"]
+        if record is None:
+            self._unreadable.append(_unreadable(row["seq"]))
+        if record is None or action_id is None:
             return
         if "state" in record:
             self._said[action_id] = {name: record[name] for name in ("state", "digest", "row") if name in record}
@@ -69,11 +71,11 @@ class Witness:
 
     def _hear_vote(self, action_id: str, record: Mapping[str, Any]) -> None:
         # logs from before there were anchors name a vote by its statement only
-        self._sealed[action_id, str(record.get("vote") or record["statement_sha256"])] += 1
+        self._sealed[action_id, str(record.get("vote") or record.get("statement_sha256"))] += 1
 
     def faults(self, tx: Tx) -> list[Text]:
         """Every action and vote that is not what the log says."""
-        return [*self._action_faults(tx), *self._vote_faults(tx)]
+        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx)]
 
     def _action_faults(self, tx: Tx) -> list[Text]:
         found, after, missing = list[Text](), "", set(self._said)
@@ -96,6 +98,18 @@ class Witness:
                 open_[key] -= 1
         gone = [action_id for (action_id, _), left in open_.items() if left > 0]
         return [_vote_changed(action_id) for action_id in sorted({*strangers, *gone})]
+
+
+def _record(row: Row) -> dict[str, Any] | None:
+    try:
+        record: object = json.loads(row["record"])
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", record) if isinstance(record, dict) else None
+
+
+def _unreadable(seq: int) -> Text:
+    return Text(f"記録 {seq} を読めません", f"record {seq} cannot be read")
 
 
 def _agree(row: Row, said: Mapping[str, Any]) -> bool:
