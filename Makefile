@@ -15,13 +15,14 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench lock wheel clean
+.PHONY: help demo test audit-mutations lint format cover bench lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=python3.13     another interpreter\n'
 	@printf '  PYTEST_ARGS="-k seal" passed on to pytest\n'
+	@printf '  N=10000               random changes that audit-mutations makes\n'
 	@printf '  LOCK_ARGS=--upgrade   newest versions instead of the pinned ones\n\n'
 
 demo: $(RUNS) ## walk through the whole story against the sandbox, without any account
@@ -32,6 +33,10 @@ test: $(TESTS) ## run the tests
 
 cover: PYTEST_ARGS += --cov --cov-report=term
 cover: test ## run the tests and say which lines they did not reach
+
+N ?= 10000
+audit-mutations: $(TESTS) ## change the store at random, N=10000 times, and see that the audit finds it
+	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q tests/gate/test_audit_mutations.py
 
 lint: $(TESTS) ## style, types and import contracts
 	$(BIN)/ruff check

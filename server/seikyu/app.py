@@ -217,7 +217,22 @@ class Home:
             log.warning("there is no policy file at %s: nothing can be written", self.settings.policy_file)
 
     async def _work(self) -> None:
-        """Keep sending what was approved and looking up what is unknown, beside the surfaces."""
+        """What a server does beside its surfaces."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._send_and_look_up)
+            tasks.start_soon(self._anchor)
+
+    async def _anchor(self) -> None:
+        """Keep writing down, outside the database, what the head of the audit log is."""
+        while True:
+            await anyio.sleep(self.settings.timing.poll_s)
+            try:
+                await self._opened.store.run(self._opened.anchors.keep_up)
+            except Exception:
+                log.exception("the audit log is not anchored")
+
+    async def _send_and_look_up(self) -> None:
+        """Keep sending what was approved and looking up what is unknown."""
         poll_s = self.settings.timing.poll_s
         while True:
             # first a pause: a client that only lists the tools should not wait for a database
@@ -237,6 +252,7 @@ class _Opened:
     """The rooms over one database."""
 
     def __init__(self, home: Home) -> None:
+        from seikyu.gate.anchors import AnchorFile, Anchoring
         from seikyu.gate.cards import CardIndex
         from seikyu.gate.claims import Claims, mark_reversed
         from seikyu.gate.execution import Executor, no_steps
@@ -255,6 +271,7 @@ class _Opened:
         settings, clock, book = home.settings, home.clock, home.book()
         self.home = home
         self.store = Store(settings.database)
+        self.anchors = Anchoring(self.store, clock, AnchorFile(settings.anchors_file))
         self.presence = Presence(settings.home / "alive")
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
@@ -292,6 +309,8 @@ class _Opened:
             cards=self.cards,
             ballots=self.ballots,
             executor=self.executor,
+            anchors=self.anchors,
+            open_document=self.documents.open,
             operations=WRITE_OPERATIONS,
         )
 

@@ -66,12 +66,18 @@ class Settings:
     """Where the operator's page is, told to the requester."""
     connections: tuple[Connection, ...] = ()
     timing: Timing = field(default_factory=Timing)
+    anchors: Path | None = None
+    """`SEIKYU_AUDIT_ANCHORS`: where the heads of the audit log are written down."""
     master_key: SecretStr | None = None
     """`SEIKYU_MASTER_KEY`, from the environment or `.env`; without it the key file counts."""
 
     @property
     def database(self) -> Path:
         return self.home / "seikyu.db"
+
+    @property
+    def anchors_file(self) -> Path:
+        return self.anchors or self.home / "anchors.jsonl"
 
     @property
     def policy_file(self) -> Path:
@@ -223,6 +229,17 @@ def _roots(value: str | None, home: Path) -> tuple[Path, ...]:
     return tuple(Path(part).expanduser() for part in given) or (home / "inbox",)
 
 
+def _anchors(value: str | None, home: Path) -> Path | None:
+    given = Path(value).expanduser() if value else None
+    if given is not None and given.name.startswith("seikyu.db") and given.parent.resolve() == home.resolve():
+        # opened and closed beside SQLite, it would cost SQLite its locks
+        raise ConfigurationError(
+            Text("SEIKYU_AUDIT_ANCHORS がデータベースを指しています。", "SEIKYU_AUDIT_ANCHORS names the database."),
+            Text("別のファイルを指定してください。", "Name another file, such as /var/log/seikyu/anchors.jsonl."),
+        )
+    return given
+
+
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
@@ -248,6 +265,7 @@ def read_settings(config: Path | None = None) -> Settings:
         file_roots=_roots(env.get("SEIKYU_FILE_ROOTS"), home),
         approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
         connections=read_connections(folder / "connections.toml"),
+        anchors=_anchors(env.get("SEIKYU_AUDIT_ANCHORS"), home),
         master_key=None if not key else SecretStr(key),
         timing=_timing(env),
     )

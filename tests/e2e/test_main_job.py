@@ -51,6 +51,17 @@ async def test_a_registration_waits_for_the_seal_and_is_booked_once_in_both_eras
     assert (await stage.run_json("audit", "verify"))["fault"] is None
 
 
+async def test_a_running_server_anchors_its_log_outside_the_database(stage: Stage) -> None:
+    anchors = anyio.Path(stage.environment["SEIKYU_HOME"]) / "anchors.jsonl"
+    async with assistant(stage) as client:
+        await call(client, "register_transaction", **draft())
+        with anyio.fail_after(30):
+            while not await anchors.exists():
+                await call(client, "list_connections")
+
+    assert (await stage.run_json("audit", "verify"))["anchors"] >= 1
+
+
 async def test_an_answer_cut_off_after_booking_is_unknown_then_found_and_the_same_call_is_the_same_action(
     stage: Stage,
 ) -> None:

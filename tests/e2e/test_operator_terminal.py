@@ -130,3 +130,72 @@ def test_anyone_freezes_without_a_passphrase_and_only_an_operator_lifts_it(termi
     assert "The freeze is lifted" in lifted.output
     assert "Nothing is frozen" in again.output
     assert terminal.json("actions")["frozen"] is None
+
+
+def test_an_approval_is_anchored_and_a_copy_of_the_anchors_proves_a_truncation(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    action = terminal.propose()
+    terminal.run("approve", action.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    anchors = terminal.home.settings.anchors_file
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(anchors.read_bytes())
+    clean = terminal.json("audit", "verify", "--anchors", str(copy))
+
+    anchors.write_text(copy.read_text(encoding="utf-8").replace(clean["head"], "0" * 64), encoding="utf-8")
+    found = terminal.run("audit", "verify")
+
+    assert (clean["fault"], clean["anchors"]) == (None, 1)
+    assert found.exit_code == 2
+    assert f"record {clean['records']} is not what the anchor of" in found.output
+    assert "1 anchors checked" in found.output
+
+
+def test_the_head_of_the_log_is_anchored_on_command(terminal: Terminal) -> None:
+    terminal.propose()
+
+    kept = terminal.json("audit", "anchor")
+
+    report = terminal.json("audit", "verify")
+    assert (kept["records"], kept["head"]) == (report["records"], report["head"])
+    assert report["anchors"] == 1
+
+
+def test_actions_are_searched_by_day_amount_and_counterparty_together(terminal: Terminal) -> None:
+    terminal.propose("AAAA-0001", 100_000)
+    wanted = terminal.propose("AAAA-0002", 200_000)
+    day = wanted.business_day
+    asked = ("audit", "search", "--from", day, "--to", day, "--amount-from", "150000", "--counterparty", "㈱ 青葉")
+
+    listed = terminal.json(*asked)
+    shown = terminal.run(*asked)
+    none = terminal.json("audit", "search", "--to", "2000-01-01")
+
+    assert [row["action_id"] for row in listed["actions"]] == [wanted.id]
+    assert (listed["total"], listed["total_yen"]) == (1, 200_000)
+    assert (none["actions"], none["total"]) == ([], 0)
+    assert "1 actions, 200,000円 in all" in shown.output
+    [line] = [line for line in shown.output.splitlines() if wanted.id in line]
+    assert day in line
+
+
+def test_a_day_that_is_none_is_refused_by_name(terminal: Terminal) -> None:
+    refused = terminal.run("audit", "search", "--from", "2026/11/01")
+
+    assert refused.exit_code == 2
+    assert "--from" in refused.output
+
+
+def test_the_records_are_handed_over_in_a_new_folder_and_never_over_an_old_one(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.propose()
+    folder = tmp_path / "handed-over"
+
+    made = terminal.json("audit", "export", str(folder))
+    again = terminal.run("audit", "export", str(folder))
+
+    assert (made["actions"], made["documents"]) == (1, 0)
+    assert {path.name for path in folder.iterdir()} == {"actions.csv", "audit.jsonl", "documents.csv", "manifest.json"}
+    assert again.exit_code == 1
+    assert "is not overwritten" in again.output

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from seikyu.errors import NotFound, Text
 from seikyu.gate import audit
 from seikyu.gate.canonical import particulars_of, request_of
+from seikyu.gate.witness import action_hash
 from seikyu.models import moment, timestamp
 from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Verdict
 from seikyu.store.database import Row, Tx
@@ -123,6 +124,8 @@ class Action(BaseModel):
     provider_facts: str | None
     outcome: str | None
     reversed_by: str | None
+    business_day: str
+    """The transaction date; for an action without one, the day in Japan on which it was proposed."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -237,8 +240,14 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
         msg = f"{action.id} is not as it was read"
         raise RuntimeError(msg)
     record = {name: value for name, value in changes.items() if value is not None}
-    audit.append(tx, now, event, action.id, state=to.value, digest=action.digest, **record)
+    tell(tx, now, event, action.id, **record)
     return find(tx, action.id)
+
+
+def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> None:  # noqa: ANN401 - JSON for the audit
+    """The audit row of a change that was just made, with the hash of the whole row as it is now."""
+    row = tx.one("action", id=action_id) or {}
+    audit.append(tx, now, event, action_id, state=row["state"], digest=row["digest"], row=action_hash(row), **record)
 
 
 _MOVABLE: Final = (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from seikyu.errors import Text
+from seikyu.gate.anchors import Anchor, AnchorLines
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.witness import Witness
 from seikyu.models import timestamp
 from seikyu.store.database import Row, Store, Tx
 
@@ -16,6 +19,7 @@ GENESIS: Final = "0" * 64
 """The `prev` of the first row."""
 
 _PAGE: Final = 1000
+_NO_ANCHORS: Final = AnchorLines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,15 @@ class AuditReport:
     rows: int
     head: str
     """Hash of the last row."""
-    fault: str | None
-    """The first row that is not as it was written; None when the chain holds."""
+    anchors: int
+    """How many anchors were held against the chain. Missing ones cannot be known: compare with what you keep."""
+    faults: tuple[Text, ...]
+    """Everything that is not as it was written."""
+
+    @property
+    def fault(self) -> str | None:
+        """The first fault, in English; None when all is as it was written."""
+        return self.faults[0].en if self.faults else None
 
 
 def _row_hash(row: Mapping[str, Any]) -> str:
@@ -48,29 +59,109 @@ def append(tx: Tx, at: datetime, kind: str, action_id: str | None = None, **reco
     tx.run("append_audit", **row, hash=_row_hash(row))
 
 
-def verify(store: Store) -> AuditReport:
-    """Walk the chain from its first row, a page at a time."""
-    count, head = 0, GENESIS
-    while True:
-        with store.read() as tx:
-            page = tx.all("audit_page", after=count, limit=_PAGE)
+def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS) -> AuditReport:
+    """Walk the chain from its first row, in one view of the database; hold against it every anchor, action and vote.
+
+    `anchored` must have been read before: an anchor may name a row that is newer than the view.
+    """
+    with store.read() as tx:
+        return check(tx, anchored)
+
+
+def check(tx: Tx, anchored: AnchorLines) -> AuditReport:
+    """`verify`, in the caller's view of the database."""
+    chain = _Chain(anchored.anchors)
+    chain.refuse(tx.one("audit_before_first"))
+    while chain.is_sound and (page := tx.all("audit_page", after=chain.count, limit=_PAGE)):
+        chain.walk(page)
+    faults = (*chain.faults(), *_odd_lines(anchored), *chain.contradictions(tx))
+    return AuditReport(chain.count, chain.head, len(anchored.anchors), faults)
+
+
+class _Chain:
+    """The chain as far as it was walked."""
+
+    def __init__(self, anchors: Sequence[Anchor]) -> None:
+        self.count, self.head = 0, GENESIS
+        self._broken: Text | None = None
+        self._denied: list[Text] = []
+        self._witness = Witness()
+        self._awaited: dict[int, list[Anchor]] = {}
+        for anchor in anchors:
+            self._awaited.setdefault(anchor.records, []).append(anchor)
+
+    @property
+    def is_sound(self) -> bool:
+        return self._broken is None
+
+    def refuse(self, stray: Row | None) -> None:
+        if stray is not None:
+            self._broken = Text(
+                f"記録 {stray['seq']} は最初の記録より前です", f"record {stray['seq']} is before the first"
+            )
+
+    def walk(self, page: Sequence[Row]) -> None:
         for row in page:
-            fault = _fault(row, count + 1, head)
-            if fault:
-                return AuditReport(count, head, fault)
-            count, head = row["seq"], row["hash"]
-        if len(page) < _PAGE:
-            return AuditReport(count, head, None)
+            self._broken = _fault(row, self.count + 1, self.head)
+            if self._broken is not None:
+                return
+            self.count, self.head = row["seq"], row["hash"]
+            self._compare(self._awaited.pop(self.count, []))
+            self._witness.hear(row)
+
+    def _compare(self, anchors: Sequence[Anchor]) -> None:
+        for anchor in anchors:
+            if anchor.head != self.head:
+                self._denied.append(_not_as_anchored(anchor))
+
+    def faults(self) -> list[Text]:
+        """Where the chain breaks; else what the anchors say against it."""
+        if self._broken is not None:
+            return [self._broken, *self._denied]
+        beyond = [anchor for _, anchors in sorted(self._awaited.items()) for anchor in anchors]
+        return [*self._denied, *(_ends_early(self.count, anchor) for anchor in beyond)]
+
+    def contradictions(self, tx: Tx) -> list[Text]:
+        """Actions and votes that are not what the log says; a broken chain is no witness."""
+        return self._witness.faults(tx) if self.is_sound else []
 
 
-def _fault(row: Row, seq: int, prev: str) -> str | None:
+def _fault(row: Row, seq: int, prev: str) -> Text | None:
     if row["seq"] != seq:
-        return f"record {seq} is missing"
+        return Text(f"記録 {seq} がありません", f"record {seq} is missing")
     if row["prev"] != prev:
-        return f"record {seq} does not follow record {seq - 1}"
-    if row["hash"] != _row_hash(row):
-        return f"record {seq} was changed"
+        return Text(f"記録 {seq} は記録 {seq - 1} に続いていません", f"record {seq} does not follow record {seq - 1}")
+    if not _is_intact(row):
+        return Text(f"記録 {seq} が変更されています", f"record {seq} was changed")
     return None
+
+
+def _is_intact(row: Row) -> bool:
+    try:
+        return bool(row["hash"] == _row_hash(row))
+    except ValueError:  # a value of a kind no record has
+        return False
+
+
+def _not_as_anchored(anchor: Anchor) -> Text:
+    return Text(
+        f"記録 {anchor.records} が {anchor.at} の控えと違います",
+        f"record {anchor.records} is not what the anchor of {anchor.at} says",
+    )
+
+
+def _ends_early(count: int, anchor: Anchor) -> Text:
+    return Text(
+        f"記録は {count} で終わっていますが、{anchor.at} の控えでは {anchor.records} まであります",
+        f"the log ends at record {count}, but the anchor of {anchor.at} says {anchor.records}",
+    )
+
+
+def _odd_lines(anchored: AnchorLines) -> list[Text]:
+    return [
+        Text(f"控えのファイルの{line}行目を読めません", f"line {line} of the anchor file is not an anchor")
+        for line in anchored.unreadable
+    ]
 
 
 def history(tx: Tx, action_id: str) -> list[dict[str, Any]]:

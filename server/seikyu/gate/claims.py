@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit, freezing
-from seikyu.gate.actions import Action, State, actions, find, move, notes_json, text_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, text_json, verdict_json
 from seikyu.gate.facts import gather_again
 from seikyu.gate.operators import trusted
 from seikyu.gate.policy import PolicyBook
@@ -295,6 +295,19 @@ def mark_reversed(tx: Tx, action: Action, operations: Operations) -> None:
             operation=operation.reverses,
             reference=action.reference,
         )
+        _tell_reversed(tx, action, operation.reverses)
+
+
+def _tell_reversed(tx: Tx, by: Action, operation: str) -> None:
+    undone = tx.all(
+        "actions_reversed",
+        reversed_by=by.id,
+        connection=by.connection,
+        operation=operation,
+        reference=by.reference,
+    )
+    for row in undone:
+        tell(tx, moment(by.updated_at), "reversed", row["id"], reversed_by=by.id)
 
 
 def _is_due(action: Action, now: datetime) -> bool:

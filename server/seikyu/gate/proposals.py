@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text
-from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, actions, find, move, notes_json, verdict_json
+from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
 from seikyu.gate.policy import Policy, PolicyBook
@@ -204,18 +203,17 @@ class Desk:
                 jst_day=jst_date(now).isoformat(),
                 expires_at=timestamp(now + timedelta(seconds=wait)),
                 outcome=None,
+                business_day=(particulars.transaction_date or jst_date(now)).isoformat(),
             )
         except sqlite3.IntegrityError as error:
             raise NotAllowed(
                 Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
             ) from error
-        audit.append(
+        tell(
             tx,
             now,
             "proposed",
             proposal.action_id,
-            state=state.value,
-            digest=sha256(content),
             operation=proposal.operation.name,
             connection=proposal.connection.name,
             requester=proposal.principal.requester,

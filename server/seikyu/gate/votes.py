@@ -13,6 +13,7 @@ from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.operators import Key, Operator, is_signed, same_person, trusted
+from seikyu.gate.witness import vote_hash
 from seikyu.models import Clock, timestamp
 from seikyu.settings import Timing
 from seikyu.store.database import Row, Store, Tx
@@ -155,20 +156,19 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime, resolved
 
 def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, resolved_as: str | None = None) -> None:
     statement = _statement(action, ballot, key, now, resolved_as)
-    tx.run(
-        "add_vote",
-        action_id=action.id,
-        revision=action.revision,
-        operator=key.name,
-        decision=ballot.decision,
-        statement=statement.decode(),
-        seal=key.sign(statement),
-        via=ballot.via,
-        voted_at=timestamp(now),
-    )
-    audit.append(
-        tx, now, "sealed", action.id, operator=key.name, decision=ballot.decision, statement_sha256=sha256(statement)
-    )
+    vote: dict[str, str | int] = {
+        "action_id": action.id,
+        "revision": action.revision,
+        "operator": key.name,
+        "decision": ballot.decision,
+        "statement": statement.decode(),
+        "seal": key.sign(statement),
+        "via": ballot.via,
+        "voted_at": timestamp(now),
+    }
+    tx.run("add_vote", **vote)
+    said = {"operator": key.name, "decision": ballot.decision, "statement_sha256": sha256(statement)}
+    audit.append(tx, now, "sealed", action.id, **said, vote=vote_hash(vote))
 
 
 def _votes(tx: Tx, action: Action) -> list[Row]:

@@ -1,15 +1,34 @@
 -- name: action^
 SELECT * FROM action WHERE id = :id;
 
+-- name: actions_after
+SELECT * FROM action WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: search_actions
+SELECT * FROM action
+WHERE business_day BETWEEN :day_from AND :day_to
+AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
+AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state)
+ORDER BY business_day DESC, id DESC LIMIT :limit;
+
+-- name: count_search^
+SELECT count(*) AS total, coalesce(sum(amount), 0) AS yen FROM action
+WHERE business_day BETWEEN :day_from AND :day_to
+AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
+AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state);
+
+-- name: actions_between
+SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :day_to ORDER BY id LIMIT :limit;
+
 -- name: add_action!
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
     natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
-    created_at, jst_day, expires_at, updated_at, outcome
+    created_at, jst_day, expires_at, updated_at, outcome, business_day
 ) VALUES (
     :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
     :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
-    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome
+    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day
 );
 
 -- name: move_action!
@@ -22,7 +41,8 @@ UPDATE action SET
 WHERE id = :id AND state = :from_state AND revision = :revision AND epoch = :from_epoch;
 
 -- name: postpone_action!
-UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state;
+UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review');
 
 -- name: live_call^
 SELECT * FROM action
@@ -111,6 +131,10 @@ WHERE connection = :connection AND counterparty_id = :counterparty_id AND state 
 UPDATE action SET reversed_by = :reversed_by
 WHERE connection = :connection AND operation = :operation AND reference = :reference AND state = 'succeeded';
 
+-- name: actions_reversed
+SELECT * FROM action
+WHERE connection = :connection AND operation = :operation AND reference = :reference AND reversed_by = :reversed_by;
+
 -- name: add_vote!
 INSERT INTO vote (action_id, revision, operator, decision, statement, seal, via, voted_at)
 VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :voted_at);
@@ -118,6 +142,9 @@ VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :v
 -- name: votes
 SELECT operator, decision, statement, seal, via, voted_at FROM vote
 WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
+
+-- name: every_vote
+SELECT * FROM vote;
 
 -- name: add_attempt!
 INSERT INTO attempt (action_id, epoch, started_at) VALUES (:action_id, :epoch, :started_at);

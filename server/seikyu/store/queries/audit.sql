@@ -8,5 +8,8 @@ VALUES (:seq, :at, :kind, :action_id, :record, :prev, :hash);
 -- name: audit_page
 SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit;
 
+-- name: audit_before_first^
+SELECT seq FROM audit WHERE seq < 1 LIMIT 1;
+
 -- name: audit_of_action
 SELECT seq, at, kind, record FROM audit WHERE action_id = :action_id ORDER BY seq;

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
 import click
 
-from seikyu.errors import Text
+from seikyu.errors import ConfigurationError, Text
 from seikyu.gate import audit as audit_log
+from seikyu.gate.actions import STATE_TEXT, Action, State
+from seikyu.gate.search import Wanted
+from seikyu.models import shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+
+if TYPE_CHECKING:
+    from seikyu.gate.anchors import AnchorLines
+    from seikyu.gate.search import Hits
+
+_JSON = click.option("--json", "as_json", is_flag=True)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_FROM = click.option("--from", "day_from", type=_DAY, help="取引年月日（から） / first day of business")
+_TO = click.option("--to", "day_to", type=_DAY, help="取引年月日（まで） / last day of business")
+_YEN = click.IntRange(min=0)
+
+FAULTS_SHOWN: Final = 20
+"""In the terminal; `--json` has them all."""
 
 
 @click.group()
@@ -16,22 +38,195 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--anchors", "copy", type=_FILE, help="別に保管した控え / a copy of the anchors that you keep elsewhere")
+@_JSON
 @click.pass_obj
-def verify(house: House, *, as_json: bool) -> None:
-    """鎖を検証 / Check every record against the one before it."""
-    report = audit_log.verify(house.rooms().store)
+def verify(house: House, copy: Path | None, *, as_json: bool) -> None:
+    """鎖を検証 / Check every record, and hold every anchor against them."""
+    anchored = _read_anchors(copy or house.settings.anchors_file)
+    report = audit_log.verify(house.rooms().store, anchored)
     if as_json:
-        screen.print_json({"records": report.rows, "head": report.head, "fault": report.fault})
-    elif report.fault is None:
+        said = [fault.say(house.lang) for fault in report.faults]
+        counted = {"records": report.rows, "head": report.head, "anchors": report.anchors}
+        screen.print_json({**counted, "fault": report.fault, "faults": said})
+    else:
+        _tell(house, report)
+    if report.faults:
+        raise SystemExit(2)
+
+
+def _read_anchors(path: Path) -> AnchorLines:
+    from seikyu.gate.anchors import AnchorFile
+
+    try:
+        return AnchorFile(path).read()
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        Text(
+            f"控えのファイル {path} を使えません({error.strerror})。",
+            f"The anchor file {path} cannot be used ({error.strerror}).",
+        ),
+        Text("SEIKYU_AUDIT_ANCHORS と権限を確認してください。", "Check SEIKYU_AUDIT_ANCHORS and its permissions."),
+    )
+
+
+def _tell(house: House, report: audit_log.AuditReport) -> None:
+    for fault in report.faults[:FAULTS_SHOWN]:
+        said = Text(f"監査記録に異常: {fault.ja}。", f"The log is not as it was written: {fault.en}.")
+        screen.say(said, house.lang, "bold red")
+    rest = len(report.faults) - FAULTS_SHOWN
+    if rest > 0:
+        screen.say(Text(f"ほか{rest}件。--json ですべて表示します。", f"And {rest} more: see --json."), house.lang)
+    if not report.faults:
         said = Text(f"監査記録 {report.rows}件、改ざんなし。", f"{report.rows} records, the chain holds.")
         screen.say(said, house.lang, "bold green")
-        screen.say(Text(f"先頭ハッシュ {report.head}", f"head {report.head}"), house.lang, "dim")
+    screen.say(Text(f"照合した控え {report.anchors}件", f"{report.anchors} anchors checked"), house.lang)
+    screen.say(Text(f"先頭ハッシュ {report.head}", f"head {report.head}"), house.lang, "dim")
+
+
+@audit.command()
+@_JSON
+@click.pass_obj
+def anchor(house: House, *, as_json: bool) -> None:
+    """控えを追記 / Write down, outside the database, what the head of the log is now."""
+    try:
+        kept = house.rooms().anchors.anchor()
+    except OSError as error:
+        raise _unusable(house.settings.anchors_file, error) from error
+    if as_json:
+        screen.print_json(None if kept is None else kept.model_dump())
+    elif kept is None:
+        screen.say(Text("監査記録はまだありません。", "The log is empty."), house.lang)
     else:
-        screen.say(
-            Text(f"監査記録に異常: {report.fault}", f"The log is not as it was written: {report.fault}."),
-            house.lang,
-            "bold red",
-        )
-    if report.fault is not None:
-        raise SystemExit(2)
+        said = Text(f"監査記録 {kept.records}件の控えを追記しました。", f"Anchored {kept.records} records.")
+        screen.say(said, house.lang, "bold green")
+        screen.say(Text(f"先頭ハッシュ {kept.head}", f"head {kept.head}"), house.lang, "dim")
+
+
+@audit.command()
+@_FROM
+@_TO
+@click.option("--amount-from", type=_YEN, help="取引金額（円・以上） / yen, at least")
+@click.option("--amount-to", type=_YEN, help="取引金額（円・以下） / yen, at most")
+@click.option("--counterparty", help="取引先名の一部 / part of the counterparty's name")
+@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100)
+@_JSON
+@click.pass_obj
+def search(
+    house: House,
+    *,
+    day_from: datetime | None,
+    day_to: datetime | None,
+    amount_from: int | None,
+    amount_to: int | None,
+    counterparty: str | None,
+    state: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """日付・金額・取引先で検索 / Every action by day, amount and counterparty, whatever became of it."""
+    from seikyu.gate.search import search as find_actions
+
+    days = _days(day_from, day_to)
+    wanted = Wanted(
+        day_from=days[0],
+        day_to=days[1],
+        amount_from=amount_from,
+        amount_to=amount_to,
+        counterparty=counterparty,
+        state=None if state is None else State(state),
+    )
+    hits = find_actions(house.rooms().store, wanted, limit=limit)
+    if as_json:
+        rows = [_hit_json(action) for action in hits.actions]
+        screen.print_json({"actions": rows, "returned": len(rows), "total": hits.total, "total_yen": hits.yen})
+    else:
+        _show_hits(house, hits)
+
+
+def _days(day_from: datetime | None, day_to: datetime | None) -> tuple[date, date]:
+    return date.min if day_from is None else day_from.date(), date.max if day_to is None else day_to.date()
+
+
+def _hit_json(action: Action) -> dict[str, Any]:
+    particulars = action.particulars
+    return {
+        "action_id": action.id,
+        "business_day": action.business_day,
+        "transaction_date": None if particulars.transaction_date is None else particulars.transaction_date.isoformat(),
+        "amount_yen": particulars.amount,
+        "counterparty": particulars.counterparty_name,
+        "state": action.state.value,
+        "operation": action.operation,
+        "connection": action.connection,
+        "requester": action.requester,
+        "reference": action.reference,
+        "digest": action.digest,
+    }
+
+
+def _show_hits(house: House, hits: Hits) -> None:
+    labels = (
+        Text("申請番号 取引年月日 金額 取引先 状態 提供元の番号", "action day amount counterparty state reference")
+        .say(house.lang)
+        .split()
+    )
+    more = "" if len(hits.actions) == hits.total else f"{len(hits.actions)} / "
+    title = Text(
+        f"{more}{hits.total}件、合計 {yen_text(hits.yen)}", f"{more}{hits.total} actions, {yen_text(hits.yen)} in all"
+    )
+    screen.table(title.say(house.lang), labels, [_hit_row(house, one) for one in hits.actions], right=[2])
+
+
+def _hit_row(house: House, action: Action) -> tuple[str, ...]:
+    amount = action.particulars.amount
+    return (
+        action.id,
+        action.business_day,
+        "—" if amount is None else yen_text(amount),
+        shown(action.particulars.counterparty_name or "—", 40),
+        STATE_TEXT[action.state].say(house.lang),
+        shown(action.reference or "—", 40),
+    )
+
+
+@audit.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_FROM
+@_TO
+@click.option("--with-files", is_flag=True, help="保管中の書類の写しも / copies of the kept documents too")
+@_JSON
+@click.pass_obj
+def export(
+    house: House, folder: Path, *, day_from: datetime | None, day_to: datetime | None, with_files: bool, as_json: bool
+) -> None:
+    """監査記録を書き出し / Hand everything over: CSV, log, documents' hashes and a manifest, in a new folder."""
+    from seikyu.gate.export import export as hand_over
+
+    rooms, days = house.rooms(), _days(day_from, day_to)
+    made = hand_over(
+        rooms.store,
+        rooms.open_document,
+        folder,
+        now=rooms.clock.now(),
+        day_from=days[0],
+        day_to=days[1],
+        with_files=with_files,
+    )
+    counts = {"actions": made.actions, "records": made.records, "documents": made.documents}
+    if as_json:
+        screen.print_json({"folder": str(made.folder), "manifest_sha256": made.manifest_sha256, **counts})
+        return
+    said = Text(
+        f"申請 {made.actions}件、監査記録 {made.records}件、書類 {made.documents}件を {folder} に書き出しました。",
+        f"{made.actions} actions, {made.records} records and {made.documents} documents are in {folder}.",
+    )
+    screen.say(said, house.lang, "bold green")
+    screen.say(
+        Text(f"manifest.json {made.manifest_sha256}", f"manifest.json {made.manifest_sha256}"), house.lang, "dim"
+    )

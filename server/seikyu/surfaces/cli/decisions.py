@@ -123,9 +123,12 @@ def _decide(
 def approve(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
     """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
     action = _decide(house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd)
-    if action.state is State.APPROVED and not _say_frozen(house):
-        approved = action
-        action = house.run(lambda: _carry_out(house, approved))
+    try:
+        if action.state is State.APPROVED and not _say_frozen(house):
+            approved = action
+            action = house.run(lambda: _carry_out(house, approved))
+    finally:
+        house.rooms().anchors.keep_up(at_once=True)
     _report(house, action, as_json=as_json)
     if action.state not in {State.AWAITING, State.SUCCEEDED}:
         raise SystemExit(3)

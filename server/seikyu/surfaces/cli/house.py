@@ -11,6 +11,7 @@ from seikyu.errors import Lang
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from seikyu.gate.anchors import Anchoring
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
     from seikyu.settings import Settings
-    from seikyu.spec import Tool, WriteOperation
+    from seikyu.spec import OpenFile, Tool, WriteOperation
     from seikyu.store.database import Store
 
 ResultT = TypeVar("ResultT")
@@ -34,6 +35,8 @@ class Operations:
     cards: CardIndex
     ballots: BallotBox
     executor: Executor
+    anchors: Anchoring
+    open_document: OpenFile
     operations: Mapping[str, WriteOperation[Any]]
 
 

@@ -1,0 +1,176 @@
+"""Anchors: what the head of the audit log was, written down outside the database.
+
+Whoever can write the database can write its whole chain anew, or cut off its end; it then holds by itself.
+It does not hold against a line that says "on that day record 57 had this hash". Keep a copy of the file elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from seikyu.errors import SeikyuError, StoreDamaged, Text
+from seikyu.models import Clock, moment, timestamp
+from seikyu.store.database import Row, Store
+
+log = logging.getLogger(__name__)
+
+EVERY_RECORDS: Final = 100
+"""A running server anchors when so many records are new …"""
+
+EVERY: Final = timedelta(days=1)
+"""… or when any record is new and the last anchor is so old."""
+
+_APPEND: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _checked_moment(text: str) -> str:
+    moment(text)
+    return text
+
+
+class Anchor(BaseModel):
+    """The head of the log at one moment."""
+
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
+
+    at: Annotated[str, AfterValidator(_checked_moment)]
+    records: int = Field(ge=1)
+    head: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of record number `records`."""
+
+
+class AnchorSink(Protocol):
+    """A place for anchors beside the file: a channel, an object store with a lock, another host."""
+
+    def keep(self, anchor: Anchor) -> None:
+        """Keep it for good, or raise `OSError`; it may block, and it may be told the same anchor twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorLines:
+    """An anchor file as it was read."""
+
+    anchors: tuple[Anchor, ...] = ()
+    unreadable: tuple[int, ...] = ()
+    """Numbers of the lines that are no anchors."""
+
+
+class AnchorFile:
+    """One JSON line an anchor, only ever appended to; mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, anchor: Anchor) -> None:
+        """Append one line, durable when this returns. Raises `OSError`."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, _APPEND, 0o600)
+        try:
+            os.write(descriptor, _mended(descriptor) + anchor.model_dump_json().encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> AnchorLines:
+        """Every line; no file is no lines. Raises `OSError`."""
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return AnchorLines()
+        parsed = [_parsed(line) for line in lines]
+        bad = tuple(number for number, anchor in enumerate(parsed, 1) if anchor is None)
+        return AnchorLines(tuple(anchor for anchor in parsed if anchor is not None), bad)
+
+
+def _mended(descriptor: int) -> bytes:
+    """A line end, when a crash cut the last line short: the next anchor must not be glued to it."""
+    size = os.fstat(descriptor).st_size
+    return b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+
+
+def _parsed(line: bytes) -> Anchor | None:
+    try:
+        return Anchor.model_validate(json.loads(line))
+    except (ValueError, ValidationError, RecursionError):
+        return None
+
+
+class Anchoring:
+    """Writes anchors down in time."""
+
+    def __init__(self, store: Store, clock: Clock, file: AnchorFile, others: Sequence[AnchorSink] = ()) -> None:
+        self._store = store
+        self._clock = clock
+        self._file = file
+        self._others = tuple(others)
+        self._last: Anchor | None = None
+        self._is_failing = False
+
+    def keep_up(self, *, at_once: bool = False) -> None:
+        """Anchor when it is time (`at_once`: when anything is new). A fault is logged once and stops nothing."""
+        try:
+            head = self._head()
+            if head is not None and self._is_due(head, at_once=at_once):
+                self._last = self._newest()  # another process may have been here
+                if self._is_due(head, at_once=at_once):
+                    self._keep(head)
+            self._is_failing = False
+        except (OSError, SeikyuError) as error:
+            if not self._is_failing:
+                log.warning("the audit log is not anchored: %s", error)
+            self._is_failing = True
+
+    def anchor(self) -> Anchor | None:
+        """Anchor now; None when the log is empty.
+
+        Raises:
+            StoreDamaged: the log is shorter than its last anchor says.
+            OSError: the file cannot be written.
+        """
+        head, self._last = self._head(), self._newest()
+        if self._last is not None and (head is None or head["seq"] < self._last.records):
+            raise StoreDamaged(
+                Text("監査記録が最後の控えより短くなっています。", "The log is shorter than its last anchor says."),
+                Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+            )
+        return None if head is None else self._keep(head)
+
+    def _head(self) -> Row | None:
+        with self._store.read() as tx:
+            return tx.one("audit_head")
+
+    def _newest(self) -> Anchor | None:
+        anchors = self._file.read().anchors
+        return anchors[-1] if anchors else None
+
+    def _is_due(self, head: Row, *, at_once: bool) -> bool:
+        if self._last is None:
+            return True
+        new = head["seq"] - self._last.records
+        is_old = self._clock.now() - moment(self._last.at) >= EVERY
+        return new >= EVERY_RECORDS or (new > 0 and (at_once or is_old))
+
+    def _keep(self, head: Row) -> Anchor:
+        anchor = Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"])
+        self._file.keep(anchor)
+        self._last = anchor
+        for sink in self._others:
+            _keep_elsewhere(sink, anchor)
+        return anchor
+
+
+def _keep_elsewhere(sink: AnchorSink, anchor: Anchor) -> None:
+    try:
+        sink.keep(anchor)
+    except OSError as error:
+        log.warning("an anchor was not kept by %s: %s", type(sink).__name__, error)

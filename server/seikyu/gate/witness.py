@@ -1,0 +1,145 @@
+"""The log as a witness: what it says each action and each vote is, held against their rows.
+
+Every log row about a change carries the hash of the whole row it left behind, so that a row that was changed behind
+the log's back is found, whichever column it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from seikyu.errors import Text
+from seikyu.gate.canonical import canonical, sha256
+from seikyu.store.database import Row, Tx
+
+ACTION_COLUMNS: Final = (
+    "id", "revision", "state", "tool", "operation", "kind", "connection", "requester", "surface", "call_digest",
+    "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
+    "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "epoch", "lease_owner",
+    "lease_until", "unsent_tries", "unknown_since", "may_have_left", "reference", "provider_facts", "outcome",
+    "reversed_by", "business_day",
+)  # fmt: skip
+"""A column that is added later must be empty in old rows: what is empty does not count into the hash."""
+
+TIMING_COLUMNS: Final = ("not_before", "updated_at")
+"""Moved without a log row while an action waits for its next look; they count once it is over."""
+
+VOTE_COLUMNS: Final = ("action_id", "revision", "operator", "decision", "statement", "seal", "via", "voted_at")
+
+WAITING: Final = frozenset({"awaiting_approval", "approved", "executing", "unknown", "manual_review"})
+
+_PAGE: Final = 1000
+
+
+def action_hash(row: Mapping[str, Any]) -> str:
+    """Of everything an action's row says."""
+    names = ACTION_COLUMNS if row["state"] in WAITING else (*ACTION_COLUMNS, *TIMING_COLUMNS)
+    return _hash(row, names)
+
+
+def vote_hash(row: Mapping[str, Any]) -> str:
+    """Of everything a vote's row says."""
+    return _hash(row, VOTE_COLUMNS)
+
+
+def _hash(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return sha256(canonical({name: row[name] for name in names if row[name] is not None}))
+
+
+class Witness:
+    """Hears every row of the log once, then looks at what there is."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, dict[str, Any]] = {}
+        self._sealed: Counter[tuple[str, str]] = Counter()
+        self._unreadable: list[Text] = []
+
+    def hear(self, row: Row) -> None:
+        """A row of a chain that holds, in order."""
+        record, action_id = _record(row), row["action_id"]
+        if record is None:
+            self._unreadable.append(_unreadable(row["seq"]))
+        if record is None or action_id is None:
+            return
+        if "state" in record:
+            self._said[action_id] = {name: record[name] for name in ("state", "digest", "row") if name in record}
+        if row["kind"] == "sealed":
+            self._hear_vote(action_id, record)
+
+    def _hear_vote(self, action_id: str, record: Mapping[str, Any]) -> None:
+        # logs from before there were anchors name a vote by its statement only
+        self._sealed[action_id, str(record.get("vote") or record.get("statement_sha256"))] += 1
+
+    def faults(self, tx: Tx) -> list[Text]:
+        """Every action and vote that is not what the log says."""
+        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx)]
+
+    def _action_faults(self, tx: Tx) -> list[Text]:
+        found, after, missing = list[Text](), "", set(self._said)
+        while page := tx.all("actions_after", after=after, limit=_PAGE):
+            for row in page:
+                said = self._said.get(row["id"])
+                missing.discard(row["id"])
+                if said is None or not _agree(row, said):
+                    found.append(_changed(str(row["id"])))
+            after = page[-1]["id"]
+        return [*found, *(_missing(action_id) for action_id in sorted(missing))]
+
+    def _vote_faults(self, tx: Tx) -> list[Text]:
+        open_, strangers = Counter(self._sealed), list[str]()
+        for row in tx.all("every_vote"):
+            key = next((key for key in _vote_keys(row) if open_[key] > 0), None)
+            if key is None:
+                strangers.append(str(row["action_id"]))
+            else:
+                open_[key] -= 1
+        gone = [action_id for (action_id, _), left in open_.items() if left > 0]
+        return [_vote_changed(action_id) for action_id in sorted({*strangers, *gone})]
+
+
+def _record(row: Row) -> dict[str, Any] | None:
+    try:
+        record: object = json.loads(row["record"])
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", record) if isinstance(record, dict) else None
+
+
+def _unreadable(seq: int) -> Text:
+    return Text(f"記録 {seq} を読めません", f"record {seq} cannot be read")
+
+
+def _agree(row: Row, said: Mapping[str, Any]) -> bool:
+    try:
+        is_same = row["state"] == said["state"] and row["digest"] == said["digest"]
+        is_whole = sha256(row["canonical"].encode()) == row["digest"]
+        return is_same and is_whole and ("row" not in said or action_hash(row) == said["row"])
+    except (ValueError, KeyError, AttributeError):  # a value of a kind no action has
+        return False
+
+
+def _vote_keys(row: Row) -> list[tuple[str, str]]:
+    try:
+        hashes = [vote_hash(row), sha256(row["statement"].encode())]
+    except (ValueError, AttributeError):
+        return []
+    return [(row["action_id"], hash_) for hash_ in hashes]
+
+
+def _changed(action_id: str) -> Text:
+    return Text(
+        f"申請 {action_id} が、記録にない形で変更されています", f"action {action_id} is not what the log says it is"
+    )
+
+
+def _missing(action_id: str) -> Text:
+    return Text(f"記録にある申請 {action_id} がありません", f"action {action_id} is in the log and nowhere else")
+
+
+def _vote_changed(action_id: str) -> Text:
+    return Text(
+        f"申請 {action_id} の決定が記録と一致しません", f"the votes on action {action_id} are not those the log says"
+    )

@@ -1,0 +1,113 @@
+"""What an auditor asks for: day, amount, counterparty, in ranges and together."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import date
+from typing import Any
+
+import pytest
+
+from gate.stage import Stage
+from seikyu.errors import InvalidArguments
+from seikyu.gate.actions import State
+from seikyu.gate.search import Hits, Wanted, search
+from seikyu.spec import Principal
+from seikyu.store.database import migrate
+
+BOOKS = (
+    ("A-1", 100_000, "株式会社青葉商事", date(2026, 10, 31)),
+    ("A-2", 200_000, "ＡＣＭＥ合同会社", date(2026, 11, 1)),
+    ("A-3", 300_000, "株式会社 青葉 工務店", date(2026, 11, 30)),
+    ("A-4", 400_000, "有限会社みどり", None),
+)
+
+
+@pytest.fixture
+def books(stage: Stage) -> Stage:
+    for number, amount, name, day in BOOKS:
+        stage.propose(number, amount, counterparty_name=name, transaction_date=day)
+    return stage
+
+
+def found(books: Stage, **wanted: Any) -> list[int | None]:
+    return [action.particulars.amount for action in search(books.store, Wanted(**wanted), limit=100).actions]
+
+
+def test_both_ends_of_a_range_of_days_belong_to_it(books: Stage) -> None:
+    assert found(books, day_from=date(2026, 11, 1), day_to=date(2026, 11, 30)) == [300_000, 400_000, 200_000]
+    assert found(books, day_to=date(2026, 10, 31)) == [100_000]
+
+
+def test_an_action_without_a_transaction_date_is_found_under_the_day_in_japan_it_was_proposed(stage: Stage) -> None:
+    stage.clock.advance(hours=13)  # 16:00 UTC: tomorrow in Japan
+    stage.propose("A-1", 100_000, transaction_date=None)
+
+    assert found(stage, day_from=date(2026, 11, 22), day_to=date(2026, 11, 22)) == [100_000]
+
+
+def test_both_ends_of_a_range_of_amounts_belong_to_it(books: Stage) -> None:
+    assert found(books, amount_from=200_000, amount_to=300_000) == [300_000, 200_000]
+
+
+@pytest.mark.parametrize("asked", ["青葉", "青葉 工", "株式会社青葉", "（株）青葉"])
+def test_a_part_of_a_name_is_found_however_it_is_written(books: Stage, asked: str) -> None:
+    assert 300_000 in found(books, counterparty=asked)
+    assert 200_000 not in found(books, counterparty=asked)
+
+
+def test_width_and_case_of_a_name_do_not_matter(books: Stage) -> None:
+    assert found(books, counterparty="acme") == found(books, counterparty="ＡＣＭＥ") == [200_000]
+
+
+def test_conditions_are_combined_with_and(books: Stage) -> None:
+    assert found(books, counterparty="青葉", amount_to=200_000) == [100_000]
+    assert found(books, counterparty="青葉", amount_to=200_000, day_from=date(2026, 11, 1)) == []
+
+
+def test_signs_of_a_pattern_are_letters_like_any_other(books: Stage) -> None:
+    assert found(books, counterparty="%") == found(books, counterparty="_") == []
+
+
+@pytest.mark.parametrize("asked", ["", "株式会社", " "])
+def test_a_company_form_alone_names_nobody(books: Stage, asked: str) -> None:
+    with pytest.raises(InvalidArguments):
+        found(books, counterparty=asked)
+
+
+def test_what_was_withdrawn_or_rejected_is_found_too_with_totals_beyond_the_limit(books: Stage) -> None:
+    [action] = search(books.store, Wanted(counterparty="みどり"), limit=1).actions
+    books.desk.withdraw(action.id, Principal("suzuki", "test"))
+    key = books.enrol("tanaka")
+    [other] = search(books.store, Wanted(counterparty="acme"), limit=1).actions
+    books.approve(other, key)
+
+    hits = search(books.store, Wanted(), limit=1)
+
+    assert (len(hits.actions), hits.total, hits.yen) == (1, 4, 1_000_000)
+    assert found(books, state=State.WITHDRAWN) == [400_000]
+    assert isinstance(hits, Hits)
+
+
+def test_a_range_of_days_is_read_from_an_index(books: Stage) -> None:
+    with books.store.read() as tx:
+        plan = tx.connection.execute(
+            "EXPLAIN QUERY PLAN SELECT count(*), sum(amount) FROM action WHERE business_day BETWEEN 'a' AND 'b'"
+        ).fetchall()
+
+    assert "USING COVERING INDEX action_search (business_day>? AND business_day<?)" in plan[0][3]
+
+
+def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened(books: Stage) -> None:
+    old = sqlite3.connect(":memory:", isolation_level=None)
+    with books.store.read() as tx:
+        tx.connection.backup(old)
+    old.execute("DROP INDEX action_search")
+    old.execute("ALTER TABLE action DROP COLUMN business_day")
+    old.execute("PRAGMA user_version = 2")
+
+    migrate(old)
+
+    days = [day for (day,) in old.execute("SELECT business_day FROM action ORDER BY amount")]
+    assert days == ["2026-10-31", "2026-11-01", "2026-11-30", "2026-11-21"]
+    old.close()
