@@ -4,6 +4,10 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+KILLS ?= 10000
+SEED ?= 1
+ROUNDS ?= 1000
+TOTALS ?= 200
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -15,7 +19,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test audit-mutations lint format cover bench lock wheel clean
+.PHONY: help demo test lint format cover bench crash race audit-mutations lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -51,6 +55,12 @@ format: $(TESTS) ## put the code into the house's form
 
 bench: $(TESTS) ## measure
 	@$(BIN)/python bench/start.py
+
+crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED
+	@PYTHONPATH=tests $(BIN)/python -m crash.kills --kills $(KILLS) --seed $(SEED)
+
+race: $(TESTS) ## 64 approvers of one action ROUNDS times, then 32 proposals at a limit TOTALS times
+	@PYTHONPATH=tests $(BIN)/python -m crash.race --rounds $(ROUNDS) --totals $(TOTALS)
 
 # the largest first: the other two take its versions, so that the three never disagree
 lock: $(TESTS) ## pin every dependency anew, with the hashes of all platforms

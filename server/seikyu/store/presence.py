@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from pathlib import Path
 
 if os.name == "posix":
@@ -17,14 +18,17 @@ class Presence:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor: int | None = None
+        self._one_at_a_time = threading.Lock()
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
 
     def appear(self) -> str:
         """Take the lock, once; the name others can ask about."""
-        if self._descriptor is None and os.name == "posix":
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(self._folder / self.name, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        # a second descriptor of the same file would wait for the first one's lock for ever
+        with self._one_at_a_time:
+            if self._descriptor is None and os.name == "posix":
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._descriptor = os.open(self._folder / self.name, os.O_RDWR | os.O_CREAT, 0o600)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return self.name
 
     def is_gone(self, name: str) -> bool:

@@ -1,0 +1,30 @@
+"""Presence is asked for by many threads at once: every claim of a busy server does."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from seikyu.store.presence import Presence
+
+THREADS = 16
+
+
+def test_threads_that_appear_at_the_same_moment_all_come_back_with_the_lock_held(tmp_path: Path) -> None:
+    for attempt in range(20):
+        presence, names = Presence(tmp_path / str(attempt)), list[str]()
+        together = threading.Barrier(THREADS)
+
+        def appear(presence: Presence = presence, names: list[str] = names, at: threading.Barrier = together) -> None:
+            at.wait()
+            names.append(presence.appear())
+
+        threads = [threading.Thread(target=appear, daemon=True) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=5)
+
+        assert names == [presence.name] * THREADS
+        assert not Presence(tmp_path / str(attempt)).is_gone(presence.name)
+        presence.leave()
