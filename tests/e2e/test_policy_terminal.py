@@ -197,3 +197,15 @@ def test_a_proposal_whose_content_was_changed_is_left_out(terminal: Terminal, tm
     told = changed(terminal, tmp_path, POLICY, POLICY)
 
     assert told["left_out"] == [{"action_id": action.id, "why": "its content was changed"}]
+
+
+def test_recorded_facts_that_this_version_cannot_read_are_left_out(terminal: Terminal, tmp_path: Path) -> None:
+    action = terminal.propose()
+    with sqlite3.connect(terminal.home.settings.database) as raw:
+        raw.execute("DROP TRIGGER audit_is_never_updated")
+        raw.execute("UPDATE audit SET record = json_set(record, '$.facts.weekday', 'someday')")
+    raw.close()
+
+    told = changed(terminal, tmp_path, POLICY, POLICY)
+
+    assert told["left_out"] == [{"action_id": action.id, "why": "its recorded facts cannot be read"}]

@@ -115,9 +115,10 @@ def test_the_record_says_who_froze_and_who_lifted_it(stage: Stage) -> None:
     assert freezing.current(stage.store) is None
 
 
-def test_freezing_needs_a_reason(stage: Stage) -> None:
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
+def test_freezing_needs_a_reason_of_at_most_500_characters(stage: Stage, reason: str) -> None:
     with pytest.raises(NotAllowed, match="Give a reason"):
-        freeze(stage, "  ")
+        freeze(stage, reason)
 
     assert freezing.current(stage.store) is None
 

@@ -1,7 +1,7 @@
 """The kill switch: while it is on, no byte of any write leaves. Anyone may turn it on, only an operator's seal off.
 
-The table is a log: the last row says how it stands. A row that lifts a freeze counts only while its seal holds, so
-writing into the database cannot let anything out.
+The table is a log: the last row says how it stands, and a row that lifts a freeze counts only while its seal holds.
+Somebody who owns the database can still drop the whole log; the audit keeps every freeze.
 """
 
 from __future__ import annotations
@@ -64,11 +64,7 @@ def freeze(store: Store, clock: Clock, *, os_user: str, operator: str | None, re
     Raises:
         NotAllowed: no reason, or one that is too long.
     """
-    if not reason.strip() or len(reason) > MAX_REASON:
-        raise NotAllowed(
-            Text(f"理由を{MAX_REASON}字以内で書いてください。", f"Give a reason of at most {MAX_REASON} characters."),
-            written=NOTHING,
-        )
+    _check_reason(reason, is_needed=True)
     now = clock.now()
     with store.write() as tx:
         done = Freeze(_next_seq(tx), timestamp(now), os_user, operator, reason)
@@ -83,7 +79,9 @@ def lift(store: Store, clock: Clock, seen: Freeze, *, key: Key, os_user: str, re
     Raises:
         NotFound: it is not in force any more.
         VoteRefused: no right, or somebody froze again meanwhile.
+        NotAllowed: a reason that is too long.
     """
+    _check_reason(reason, is_needed=False)
     now = clock.now()
     with store.write() as tx:
         _check_right(tx, seen, key)
@@ -92,6 +90,14 @@ def lift(store: Store, clock: Clock, seen: Freeze, *, key: Key, os_user: str, re
         _add(tx, row, "lifted", seal=key.sign(statement))
         said = {"by": key.name, "os_user": os_user, "reason": reason, "statement_sha256": sha256(statement)}
         audit.append(tx, now, "unfrozen", seq=row.seq, lifts=seen.seq, **said)
+
+
+def _check_reason(reason: str, *, is_needed: bool) -> None:
+    if len(reason) > MAX_REASON or (is_needed and not reason.strip()):
+        raise NotAllowed(
+            Text(f"理由を{MAX_REASON}字以内で書いてください。", f"Give a reason of at most {MAX_REASON} characters."),
+            written=NOTHING,
+        )
 
 
 def _check_right(tx: Tx, seen: Freeze, key: Key) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from seikyu.errors import StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, actions, first_id
@@ -19,6 +21,7 @@ from seikyu.store.database import Tx
 REPLAY_DAYS: Final = 90
 
 _CHANGED: Final = Text("内容が書き換えられています", "its content was changed")
+_STRANGE: Final = Text("記録された事実を読めません", "its recorded facts cannot be read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Re
         listed = ", ".join(lacking)
         why = Text(f"{listed} が記録されていません", f"{listed} is not on record")
         return replace(found, left_out=(*found.left_out, (action.id, why)))
-    facts = Facts.model_validate(known)
+    try:
+        facts = Facts.model_validate(known)
+    except ValidationError:  # written by a version that knew other values
+        return replace(found, left_out=(*found.left_out, (action.id, _STRANGE)))
     change = Change(action, old.decide(facts), new.decide(facts))
     has_record = bool(_recorded(proposed))
     return replace(

@@ -238,6 +238,7 @@ def resolve(
 @click.pass_obj
 def reconcile(house: House, *, as_json: bool) -> None:
     """結果不明を照会 / Look up every action whose outcome is unknown, and send what was approved."""
+    _say_frozen(house)
     try:
         moved = house.run(house.rooms().executor.sweep)
     except SeikyuError as error:
