@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from types import FrameType
 
 import click
 
@@ -45,6 +46,11 @@ def sandbox(house: House, port: int) -> None:
     serve_twins(port, ready=lambda _twins: screen.say(said, house.lang))
 
 
+def _stop_as_after_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    """Told to stop by another program, the demo clears up as when a person stops it."""
+    signal.raise_signal(signal.SIGINT)
+
+
 @click.command()
 @click.option("--keep", is_flag=True, help="終わっても動かし続ける / leave everything running to play with")
 @click.pass_obj
@@ -52,8 +58,7 @@ def demo(house: House, *, keep: bool) -> None:
     """一通り見る / The whole story in a minute, on this machine only."""
     from seikyu.surfaces.demo.story import play
 
-    # told to stop, it clears up as after Ctrl+C
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop_as_after_ctrl_c)
     try:
         code = asyncio.run(play(house.lang, keep=keep))
     except KeyboardInterrupt:
