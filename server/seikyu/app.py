@@ -259,12 +259,10 @@ class _Opened:
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
         from seikyu.gate.votes import BallotBox
-        from seikyu.pipeline import Rooms
         from seikyu.providers.catalog import WRITE_OPERATIONS
         from seikyu.store.database import Store
         from seikyu.store.files import DocumentStore
         from seikyu.store.presence import Presence
-        from seikyu.surfaces.cli.house import Operations
         from seikyu.vault.secrets import Vault
         from seikyu.vault.tokens import TokenCustodian
 
@@ -290,10 +288,17 @@ class _Opened:
             self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
         )
         self._clients: dict[str, Client] = {}
-        self.rooms: Rooms = Rooms(
-            settings=settings,
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        """What the pipeline walks through."""
+        from seikyu.pipeline import Rooms
+        from seikyu.providers.catalog import WRITE_OPERATIONS
+
+        return Rooms(
+            settings=self.home.settings,
             store=self.store,
-            clock=clock,
+            clock=self.home.clock,
             desk=self.desk,
             cards=self.cards,
             executor=self.executor,
@@ -302,9 +307,16 @@ class _Opened:
             reader_of=self.client,
             operations=WRITE_OPERATIONS,
         )
-        self.operations: Operations = Operations(
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What the operators' commands walk through."""
+        from seikyu.providers.catalog import WRITE_OPERATIONS
+        from seikyu.surfaces.cli.house import Operations
+
+        return Operations(
             store=self.store,
-            clock=clock,
+            clock=self.home.clock,
             desk=self.desk,
             cards=self.cards,
             ballots=self.ballots,
