@@ -10,6 +10,7 @@
     ├── StoreBusy                   the database could not be used; try again
     ├── OutcomeNotRecorded          a write was sent and its outcome could not be stored; it is being looked up
     ├── StoreDamaged                a row is not what we wrote; a person must look
+    ├── NotDelivered                a notice did not reach its channel; it is tried again later
     └── ProviderError               a read failed; nothing was written
         ├── ProviderRefused         the provider answered, in its own format: no
         ├── ProviderBusy            the provider asks to wait (429)
@@ -124,6 +125,18 @@ class StoreDamaged(SeikyuError):
     """A row is not what we wrote: a broken seal, a broken chain, a row that does not decrypt."""
 
     code = "store_damaged"
+
+
+class NotDelivered(SeikyuError):
+    """A channel did not take a notice; nothing else depends on it."""
+
+    code = "not_delivered"
+    may_retry = True
+
+    def __init__(self, what: Text, next_step: Text = NOTHING, *, retry_after_s: int | None = None) -> None:
+        super().__init__(what, next_step, written=NOTHING)
+        self.retry_after_s = retry_after_s
+        """How long the channel asked us to wait; None when it did not say."""
 
 
 class ProviderError(SeikyuError):
