@@ -8,6 +8,7 @@ KILLS ?= 10000
 SEED ?= 1
 ROUNDS ?= 1000
 TOTALS ?= 200
+STORED ?= 1000000
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -19,7 +20,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench crash race audit-mutations lock wheel clean
+.PHONY: help demo test lint format cover bench bench-gate crash race audit-mutations lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -55,6 +56,9 @@ format: $(TESTS) ## put the code into the house's form
 
 bench: $(TESTS) ## measure
 	@$(BIN)/python bench/start.py
+
+bench-gate: $(TESTS) ## measure a write's way through the gate, with 1,000 and with STORED older actions
+	@PYTHONPATH=tests $(BIN)/python bench/cost.py --stored $(STORED)
 
 crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED
 	@PYTHONPATH=tests $(BIN)/python -m crash.kills --kills $(KILLS) --seed $(SEED)

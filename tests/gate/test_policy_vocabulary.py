@@ -189,7 +189,7 @@ def test_hours_that_are_none_and_numbers_that_are_none_stop_the_policy(condition
 
 
 @pytest.mark.parametrize("statement", ["requester_total", "customer_total", "connection_total"])
-def test_every_total_is_read_from_an_index(stage: Stage, statement: str) -> None:
+def test_every_total_is_read_from_an_index_alone(stage: Stage, statement: str) -> None:
     stage.propose("A-1", 1)
     names = ["requester", "connection", "counterparty_key", "counterparty_id", "first_day", "last_day", "except_id"]
     asked: list[str] = []
@@ -199,8 +199,10 @@ def test_every_total_is_read_from_an_index(stage: Stage, statement: str) -> None
         tx.connection.set_trace_callback(None)
         plan = [row["detail"] for row in tx.connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
 
-    assert not [step for step in plan if step.startswith("SCAN")]
-    assert any("jst_day>? AND jst_day<?" in step for step in plan)
+    reads = [step for step in plan if " action " in step]
+    assert reads
+    assert all(step.startswith("SEARCH action USING COVERING INDEX") for step in reads)
+    assert all(step.endswith("jst_day>? AND jst_day<?)") for step in reads)
 
 
 def test_a_database_of_the_first_version_gains_the_kill_switch_and_the_indexes(tmp_path: Path) -> None:

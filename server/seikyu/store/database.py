@@ -140,7 +140,8 @@ class Store:
         connection.row_factory = sqlite3.Row
         # FULL: a commit that was answered survives a power cut
         connection.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; "
+            "PRAGMA cache_size=-8192;"  # 8 MiB: a million actions are worked on at the speed of a thousand
         )
         if not self._is_ready:
             migrate(connection)

@@ -98,16 +98,19 @@ WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day AND 
 AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 -- name: customer_total^
-SELECT coalesce(sum(amount), 0) AS total FROM action
-WHERE (
-    (counterparty_key = :counterparty_key AND jst_day BETWEEN :first_day AND :last_day)
-    OR (
-        connection = :connection AND counterparty_id = :counterparty_id
-        AND jst_day BETWEEN :first_day AND :last_day
-    )
-)
-AND (:requester IS NULL OR requester = :requester) AND kind = 'bill' AND id <> :except_id
-AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+SELECT coalesce(sum(amount), 0) AS total FROM (
+    SELECT id, amount FROM action
+    WHERE counterparty_key = :counterparty_key AND jst_day BETWEEN :first_day AND :last_day
+    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    UNION
+    SELECT id, amount FROM action
+    WHERE connection = :connection AND counterparty_id = :counterparty_id
+    AND jst_day BETWEEN :first_day AND :last_day
+    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+) AS counted
+WHERE id <> :except_id;
 
 -- name: twins_of
 SELECT id, operation, connection, transaction_date, counterparty_id, counterparty_key FROM action
