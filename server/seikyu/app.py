@@ -188,6 +188,7 @@ class Home:
         from seikyu.surfaces.mcp.http import build_app
         from seikyu.surfaces.mcp.server import build_server
         from seikyu.surfaces.web import approval_routes
+        from seikyu.surfaces.webhooks import webhook_routes
 
         principal = Principal(self.settings.requester, "http", self.lang)
         server = build_server(self, version=__version__, principal_of=lambda _context: principal)
@@ -200,8 +201,15 @@ class Home:
                 yield
                 tasks.cancel_scope.cancel()
 
-        routes = approval_routes(self._opened.approval_rooms())
-        return build_app(server, extra_routes=routes, hosts=hosts, origins=own_origins(hosts), lifespan=lifespan)
+        public = self.settings.public_host
+        return build_app(
+            server,
+            extra_routes=[*approval_routes(self._opened.approval_rooms()), *webhook_routes(self._opened.hooks())],
+            hosts=hosts,
+            origins=own_origins(hosts),
+            public_hosts=() if public is None else (public,),
+            lifespan=lifespan,
+        )
 
     def listed_tools(self) -> list[dict[str, Any]]:
         """The tools as they go over the wire."""
@@ -220,6 +228,7 @@ class Home:
         """What a server does beside its surfaces."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_and_look_up)
+            tasks.start_soon(self._look_into_events)
             tasks.start_soon(self._anchor)
 
     async def _anchor(self) -> None:
@@ -230,6 +239,15 @@ class Home:
                 await self._opened.store.run(self._opened.anchors.keep_up)
             except Exception:
                 log.exception("the audit log is not anchored")
+
+    async def _look_into_events(self) -> None:
+        """Keep asking the providers about what they told us by themselves."""
+        while True:
+            await anyio.sleep(self.settings.timing.poll_s)
+            try:
+                await self._opened.events.sweep()
+            except Exception:
+                log.exception("events wait")
 
     async def _send_and_look_up(self) -> None:
         """Keep sending what was approved and looking up what is unknown."""
@@ -255,6 +273,7 @@ class _Opened:
         from seikyu.gate.anchors import AnchorFile, Anchoring
         from seikyu.gate.cards import CardIndex
         from seikyu.gate.claims import Claims, mark_reversed
+        from seikyu.gate.events import EventBook
         from seikyu.gate.execution import Executor, no_steps
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
@@ -263,6 +282,7 @@ class _Opened:
         from seikyu.store.database import Store
         from seikyu.store.files import DocumentStore
         from seikyu.store.presence import Presence
+        from seikyu.vault.keepsakes import Keepsakes
         from seikyu.vault.secrets import Vault
         from seikyu.vault.tokens import TokenCustodian
 
@@ -282,6 +302,8 @@ class _Opened:
         self.executor = Executor(
             self.store, clock, claims, reconciliation=reconciliation, client_of=self.client, on_step=told
         )
+        self.events = EventBook(self.store, clock, claims, self.executor, self.client)
+        self.keepsakes = Keepsakes(self.store, clock, home.key_ring)
         self.desk = Desk(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
         self.ballots = BallotBox(
@@ -369,6 +391,18 @@ class _Opened:
             lang=self.home.lang,
         )
 
+    def hooks(self) -> Any:  # noqa: ANN401 - seikyu.surfaces.webhooks.Hooks
+        """What the webhooks walk into."""
+        from seikyu.surfaces.webhooks import Hooks
+        from seikyu.vault.keepsakes import webhook_place
+
+        return Hooks(
+            store=self.store,
+            events=self.events,
+            connections=self.home.settings.connections,
+            secrets_of=lambda connection: self.keepsakes.signing_secrets(webhook_place(connection)),
+        )
+
     async def _wake(self, action_id: str) -> None:
         await self.executor.execute(action_id)
 
@@ -416,6 +450,16 @@ class _Logins:
         trial = MfKessaiClient(self._home.edge, connection, _GivenKey(api_key), self._opened.documents.open)
         await trial.read(LIST_CUSTOMERS, query=[("limit", "1")])
         await self._opened.store.run(lambda: self._vault.put_api_key(connection, api_key))
+
+    def put_webhook_secret(self, connection: Connection, secret: SecretStr) -> None:
+        from seikyu.vault.keepsakes import webhook_place
+
+        self._opened.keepsakes.put_signing_secret(webhook_place(connection), secret)
+
+    def forget_webhook_secret(self, connection: Connection) -> bool:
+        from seikyu.vault.keepsakes import webhook_place
+
+        return self._opened.keepsakes.forget(webhook_place(connection))
 
     def authorize_url(self, connection: Connection, state: str) -> str:
         from pydantic import SecretStr

@@ -7,6 +7,7 @@ accounts exist. Secrets are never here: they are in the vault.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
 
 WRITE_DEADLINE_S: Final = 60
 """The longest a write may take; a claim's lease must outlive it."""
+
+_PUBLIC_NAME: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -64,6 +67,8 @@ class Settings:
     file_cap_bytes: int = 50_000_000
     approvals_url: str | None = None
     """Where the operator's page is, told to the requester."""
+    public_host: str | None = None
+    """`SEIKYU_PUBLIC_HOST`, as `name:port`: what the proxy in front of us is called. Opens the signed routes only."""
     connections: tuple[Connection, ...] = ()
     timing: Timing = field(default_factory=Timing)
     anchors: Path | None = None
@@ -240,6 +245,24 @@ def _anchors(value: str | None, home: Path) -> Path | None:
     return given
 
 
+def _public_host(value: str | None) -> str | None:
+    """`name:port` of a public name; a browser, Slack and MFK leave port 443 out."""
+    if not value:
+        return None
+    name, _, port = value.strip().lower().partition(":")
+    is_name = _PUBLIC_NAME.fullmatch(name) is not None and not re.fullmatch(r"[0-9.]+", name)
+    is_port = not port or (port.isascii() and port.isdigit() and 0 < int(port) < 65536)  # noqa: PLR2004 - TCP ports
+    if not is_name or not is_port or name in LOOPBACK_HOSTS:
+        raise ConfigurationError(
+            Text(
+                "SEIKYU_PUBLIC_HOST は公開名（例: hooks.example.co.jp）だけを書いてください。",
+                "SEIKYU_PUBLIC_HOST must be a public name alone, such as hooks.example.co.jp.",
+            ),
+            Text("https:// やパスは書きません。", "Leave out https:// and any path."),
+        )
+    return f"{name}:{port or 443}"
+
+
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
@@ -264,6 +287,7 @@ def read_settings(config: Path | None = None) -> Settings:
         is_read_only=_flag(env.get("SEIKYU_READ_ONLY")),
         file_roots=_roots(env.get("SEIKYU_FILE_ROOTS"), home),
         approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
+        public_host=_public_host(env.get("SEIKYU_PUBLIC_HOST")),
         connections=read_connections(folder / "connections.toml"),
         anchors=_anchors(env.get("SEIKYU_AUDIT_ANCHORS"), home),
         master_key=None if not key else SecretStr(key),

@@ -236,6 +236,8 @@ class WriteOperation(Operation[AnswerT]):
     """Refusal codes that mean "something is already there": looked up and compared, never taken as success."""
     reverses: str | None = None
     """The operation this one undoes, such as a cancellation."""
+    read_back: Callable[[Reader, str], Awaitable[Mapping[str, Json]]] | None = None
+    """What the provider now says of what exists under a reference: facts as in `Done`."""
 
 
 Fence: TypeAlias = Callable[[], Awaitable[None]]

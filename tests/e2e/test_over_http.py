@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import AsyncGenerator
@@ -16,6 +17,7 @@ from mcp import Client
 
 from e2e.assistant import call, draft, effects
 from seikyu.surfaces.demo.stage import OPERATOR, PASSPHRASE, Stage
+from surfaces.signing import MFK_SECRET, mfk_signature
 
 
 @asynccontextmanager
@@ -47,6 +49,28 @@ async def test_both_eras_register_over_http_and_the_page_seals(stage: Stage, mod
 
     assert page == httpx2.codes.SEE_OTHER
     assert (seen["status"], seen["written"], effects(stage)) == ("succeeded", "yes", 1)
+
+
+async def test_what_happens_on_kessais_own_screen_is_known_once_its_event_comes(stage: Stage) -> None:
+    await stage.run("webhook", "mfk-demo", secrets={"--secret-fd": MFK_SECRET})
+    async with served(stage) as origin, Client(f"{origin}/mcp") as client:
+        done = await call(client, "register_transaction", **draft())
+        ledger = stage.twins.mfkessai.ledger
+        ledger.cancel(done["provider_ref"])
+        told = {"event_id": "E-1", "type": "transaction.examined", "transaction_id": done["provider_ref"]}
+        body = json.dumps(told).encode()
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False) as kessai:
+            headers = {"x-mfkessai-signature": mfk_signature(body).decode()}
+            taken = await kessai.post("/webhooks/mfkessai/mfk-demo", content=body, headers=headers)
+        seen = dict(done)
+        with anyio.fail_after(20):
+            while seen["provider_status"] != "canceled":
+                seen = await call(client, "get_action", action_id=done["action_id"])
+        listed = await call(client, "list_actions")
+
+    assert taken.status_code == httpx2.codes.OK
+    assert (seen["status"], seen["written"], effects(stage)) == ("succeeded", "yes", 1)
+    assert "from passed to canceled" in listed["actions"][0]["summary"]
 
 
 async def seal_on_the_page(origin: str, action_id: str) -> int:

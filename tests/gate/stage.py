@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seikyu.errors import SeikyuError, Text
+from seikyu.errors import ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
 from seikyu.gate.cards import CardIndex
@@ -29,6 +29,7 @@ from seikyu.spec import (
     Done,
     Fence,
     Finding,
+    Json,
     NotSent,
     Operation,
     OutcomeClass,
@@ -97,6 +98,10 @@ class PretendProvider:
     """Keeps what was booked, by number; answers as the test says."""
 
     booked: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    standing: dict[str, str] = field(default_factory=dict[str, str])
+    """How a transaction stands by now, by id; `passed` unless the test says otherwise."""
+    is_down: bool = False
+    reads: int = 0
     sends: int = 0
     operations: list[WriteOperation[Any]] = field(default_factory=list[WriteOperation[Any]])
     answers: list[Callable[[ProviderRequest], Sent]] = field(default_factory=list[Callable[[ProviderRequest], Sent]])
@@ -195,6 +200,12 @@ def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = Outc
             return Absent()
         return Done(f"tx-{number}", {"status": "passed"})
 
+    async def read_back(_reader: Reader, reference: str) -> Mapping[str, Json]:
+        provider.reads += 1
+        if provider.is_down:
+            raise ProviderUnavailable(Text("応答がありません。", "It does not answer."))
+        return {"status": provider.standing.get(reference, "passed")}
+
     return WriteOperation(
         name="mfkessai.create_transaction",
         provider="mfkessai",
@@ -207,6 +218,7 @@ def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = Outc
         settle=lambda _request, answer: Done(answer.id),
         look_up=look_up if outcome_class is OutcomeClass.A else None,
         conflict_codes=frozenset({"already_exists"}),
+        read_back=read_back,
     )
 
 

@@ -106,6 +106,7 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
     for index in later:
         old.execute(f"DROP INDEX {index}")
     old.execute("ALTER TABLE action DROP COLUMN business_day")
+    old.execute("DROP TABLE event")
     old.execute("PRAGMA user_version = 2")
 
     migrate(old)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from seikyu.errors import ConfigurationError
+from seikyu.settings import read_settings
 from seikyu.surfaces.doors import Doors, own_hosts, own_origins
 from seikyu.surfaces.mcp.http import MAX_BODY, build_app, check_bind, listen, serve_http, serve_socket
 from surfaces.fakes import FakePipeline, build
@@ -477,3 +479,71 @@ async def test_a_signal_closes_the_app_and_the_caller_goes_on(number: signal.Sig
         await serve_http(app, "localhost", 0, on_ready=ready)
 
     assert life == ["open", "ready", "closed"]
+
+
+# a public name
+
+
+def public_doors(app: Reached) -> Doors:
+    hosts = own_hosts("127.0.0.1", 8787)
+    return Doors(app, hosts, own_origins(hosts), ["hooks.example.jp:443"])
+
+
+async def status_of(app: Reached, headers: Headers, method: str, path: str) -> int:
+    return int((await knock(public_doors(app), headers, method=method, path=path))[0]["status"])
+
+
+@pytest.mark.parametrize("host", ["hooks.example.jp", "hooks.example.jp:443", "HOOKS.EXAMPLE.JP"])
+async def test_a_public_name_reaches_the_signed_routes_and_nothing_else(host: str) -> None:
+    app = Reached()
+    paths = [*ROUTES, "/slack", "/slack/", "/slack/interactions/x", "/webhooks", "//webhooks/x", "/mcp/webhooks/"]
+
+    answers = {
+        (method, path): await status_of(app, [("host", host)], method, path) for method in METHODS for path in paths
+    }
+    let_in = [await status_of(app, [("host", host)], "POST", path) for path in ("/slack/interactions", "/webhooks/a/b")]
+
+    assert set(answers.values()) == {MISDIRECTED}
+    assert (let_in, len(app.scopes)) == ([200, 200], 2)
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "http://127.0.0.1:8787", "https://hooks.example.jp", "https://evil.example"]
+)
+async def test_no_browser_comes_in_by_the_public_name(origin: str) -> None:
+    headers = [("host", "hooks.example.jp"), ("origin", origin)]
+
+    assert await status_of(Reached(), headers, "POST", "/slack/interactions") == MISDIRECTED
+
+
+@pytest.mark.parametrize(
+    "header", ["x-forwarded-for", "X-Forwarded-Host", "forwarded", "via", "x-real-ip", "cf-connecting-ip"]
+)
+@pytest.mark.parametrize("path", ["/mcp", "/approvals", "/slack/interactions"])
+async def test_a_tunnel_that_writes_our_own_name_opens_nothing(header: str, path: str) -> None:
+    headers = [("host", "127.0.0.1:8787"), (header, "203.0.113.7")]
+
+    assert await status_of(Reached(), headers, "POST", path) == MISDIRECTED
+
+
+async def test_neighbours_come_in_as_before_when_there_is_a_public_name() -> None:
+    assert await status_of(Reached(), [("host", "127.0.0.1:8787")], "POST", "/mcp") == 200
+
+
+@pytest.mark.parametrize(
+    "value", ["https://hooks.example.jp", "hooks.example.jp/x", "localhost", "127.0.0.1", "10.0.0.1:80", "*", "a b.jp",
+              "hooks.example.jp:0", "hooks.example.jp:99999", "-x.jp", "hooks.example.jp:443:1", "[::1]:80"]
+)  # fmt: skip
+def test_a_public_name_that_is_none_stops_the_start(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEIKYU_PUBLIC_HOST", value)
+
+    with pytest.raises(ConfigurationError, match="SEIKYU_PUBLIC_HOST"):
+        read_settings(tmp_path)
+
+
+def test_a_public_name_without_a_port_is_that_of_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEIKYU_PUBLIC_HOST", "Hooks.Example.jp")
+
+    assert read_settings(tmp_path).public_host == "hooks.example.jp:443"

@@ -167,7 +167,8 @@ class CardIndex:
         stands = STATE_TEXT[action.state]
         amount = action.particulars.amount
         money = "" if amount is None else f" {yen_text(amount)}"
-        return Text(f"{title.ja}{money}: {stands.ja}。", f"{title.en}{money}: {stands.en}.")
+        said = Text(f"{title.ja}{money}: {stands.ja}。", f"{title.en}{money}: {stands.en}.")
+        return said if action.state is not State.SUCCEEDED else said + _since(action.provider_facts)
 
     def _link(self, action: Action) -> str | None:
         if self._approvals_url is None or action.state is not State.AWAITING:
@@ -182,6 +183,17 @@ def _reversed(action: Action) -> Text:
 def _provider_status(facts: str | None) -> str | None:
     status = None if facts is None else json.loads(facts).get("status")
     return None if status is None else shown(str(status), 40)
+
+
+def _since(facts: str | None) -> Text:
+    """What became of it at the provider after it was done, where an event made us ask."""
+    known: dict[str, Any] = {} if facts is None else json.loads(facts)
+    if "was" not in known:
+        return NOTHING
+    was, status = shown(str(known["was"]), 40), shown(str(known.get("status")), 40)
+    return Text(
+        f"その後、提供元で {was} から {status} になりました。", f"At the provider it went from {was} to {status}."
+    )
 
 
 def _head(action: Action) -> tuple[CardLine, ...]:

@@ -172,7 +172,7 @@ class Executor:
         worked on side by side, so that a slow one delays only itself.
         """
         moved = await self._store.run(self._reconciliation.abandon)
-        moved += await self._by_connection(await self._store.run(self._reconciliation.due), self._look_up)
+        moved += await self._by_connection(await self._store.run(self._reconciliation.due), self.look_up)
         moved += await self._store.run(self._claims.expire)
         moved += await self._by_connection(await self._store.run(self._approved), self._execute_again)
         return moved
@@ -189,7 +189,8 @@ class Executor:
                 tasks.start_soon(one_by_one, [action for action in due if action.connection == name][:PER_ROUND])
         return moved
 
-    async def _look_up(self, action: Action) -> Action:
+    async def look_up(self, action: Action) -> Action:
+        """Look an unknown action up now; one that is not unknown any more stays as it is."""
         return await self._reconciliation.resolve(action, self._client_of)
 
     async def _execute_again(self, action: Action) -> Action:

@@ -2,6 +2,9 @@
 
 A page in a browser can send requests to this machine, under any name it owns (DNS rebinding), from any site.
 So the Host must be one of ours, letter by letter, and so must the Origin, where a browser names one.
+
+Other servers reach us through a proxy or tunnel of the operator's, under a public name. That name opens the signed
+routes and nothing else; and once there is one, what came through a proxy is never taken for a neighbour.
 """
 
 from __future__ import annotations
@@ -13,6 +16,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _DEFAULT_PORTS: Final = (b":80", b":443")
 """A browser leaves these out of the Host header."""
+
+SIGNED_PATHS: Final = ("/slack/interactions", "/webhooks/")
+"""All that a public name reaches: routes that take nothing unsigned. An ending slash means what is below it."""
+
+_FORWARDED: Final = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+    | {b"cf-connecting-ip", b"true-client-ip"}
+)
+"""What proxies and tunnels add; a program on this machine that talks to us directly does not."""
 
 _SECURITY_HEADERS: Final = (
     (b"content-type", b"text/plain; charset=utf-8"),
@@ -32,11 +44,18 @@ class Doors:
     A request is answered 421 when its Host is missing, doubled or not listed, and 403 when it names an Origin
     that is not listed (`null` never is). Programs other than browsers send no Origin and pass. WebSockets are
     refused.
+
+    Under `public_hosts` only POST to the signed routes is let in, from no browser at all. While there is such a
+    name, a request that went through a proxy and calls us by one of `hosts` is answered 421: a proxy that writes
+    our own name into the Host header would otherwise put everything on the street.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], public_hosts: Iterable[str] = ()
+    ) -> None:
         """`hosts` are `name:port`, `origins` are `scheme://name:port`, as a browser writes them."""
         self._app = app
+        self._public_hosts = _with_portless([host.lower().encode("ascii") for host in public_hosts])
         self._hosts = _with_portless([host.lower().encode("ascii") for host in hosts])
         self._origins = frozenset(origin.encode("ascii") for origin in origins) - {b"null"}
 
@@ -53,7 +72,11 @@ class Doors:
     def _refusal(self, scope: Scope) -> tuple[int, bytes] | None:
         hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
         # a target that is not a path names a host of its own, which would outrank the header
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts or not scope["path"].startswith("/"):
+        if len(hosts) != 1 or not scope["path"].startswith("/"):
+            return _MISDIRECTED
+        if hosts[0].lower() in self._public_hosts:
+            return None if _is_signed_route(scope) and not origins else _MISDIRECTED
+        if hosts[0].lower() not in self._hosts or (self._public_hosts and _is_forwarded(scope)):
             return _MISDIRECTED
         if len(origins) > 1 or not self._origins.issuperset(origins):
             return _FORBIDDEN
@@ -69,6 +92,17 @@ def own_hosts(host: str, port: int) -> frozenset[str]:
 def own_origins(hosts: Iterable[str]) -> frozenset[str]:
     """The origins of our own pages, served at `hosts` without TLS; an origin leaves the default port out."""
     return frozenset(f"http://{host.removesuffix(':80')}" for host in hosts)
+
+
+def _is_signed_route(scope: Scope) -> bool:
+    path: str = scope["path"]
+    is_there = any(path == route or (route.endswith("/") and path.startswith(route)) for route in SIGNED_PATHS)
+    return scope["method"] == "POST" and is_there
+
+
+def _is_forwarded(scope: Scope) -> bool:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return any(name.lower() in _FORWARDED for name, _ in headers)
 
 
 def _with_portless(hosts: Sequence[bytes]) -> frozenset[bytes]:

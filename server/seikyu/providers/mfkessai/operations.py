@@ -5,6 +5,7 @@ Source: MFK API v2 reference, read 2026-11-21.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from seikyu.errors import Text
@@ -31,6 +32,7 @@ from seikyu.spec import (
     Absent,
     Different,
     Finding,
+    Json,
     Operation,
     OutcomeClass,
     ProviderRequest,
@@ -68,6 +70,11 @@ async def find_canceled(reader: Reader, request: ProviderRequest) -> Finding:
             raise
         return Different(Text("この取引はMFKにありません。", "MFK has no such transaction."))
     return done(found) if found.status == "canceled" else Absent()
+
+
+async def read_transaction(reader: Reader, reference: str) -> Mapping[str, Json]:
+    """How a transaction of ours stands at MFK now."""
+    return done(await reader.read(GET_TRANSACTION, path={"transaction_id": reference})).facts
 
 
 LIST_CUSTOMERS: Final = Operation(
@@ -171,6 +178,7 @@ CREATE_TRANSACTION: Final = WriteOperation(
     settle=settle_registration,
     look_up=find_registered,
     conflict_codes=frozenset({"already_exists", CONFLICT}),
+    read_back=read_transaction,
 )
 CANCEL_TRANSACTION: Final = WriteOperation(
     name="mfkessai.cancel_transaction",

@@ -15,7 +15,8 @@ from seikyu.surfaces.cli.house import House, Logins
 from seikyu.surfaces.cli.secrets import read_secret
 
 
-def _named(house: House, name: str) -> Connection:
+def named(house: House, name: str) -> Connection:
+    """The connection of that name. Raises `NotFound`."""
     found = house.settings.connection(name)
     if found is None:
         names = ", ".join(row.name for row in house.settings.connections) or "—"
@@ -42,16 +43,8 @@ def _named(house: House, name: str) -> Connection:
 @click.pass_obj
 def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None) -> None:
     """アカウントを接続 / Connect an account; asks for what the provider wants and keeps it encrypted."""
-    connection, logins = _named(house, name), house.logins()
-    made = logins.prepare_key()
-    if made is not None:
-        screen.say(
-            Text(
-                f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
-            ),
-            house.lang,
-            "yellow",
-        )
+    connection, logins = named(house, name), house.logins()
+    say_prepared(house, logins)
     if connection.provider == "mfkessai":
         prompt = Text(f"{name} の API キー", f"API key of {name}")
         api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
@@ -59,6 +52,16 @@ def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None)
         _say_connected(house, connection)
         return
     _connect_oauth(house, logins, connection, secret_fd, code_fd)
+
+
+def say_prepared(house: House, logins: Logins) -> None:
+    """Make the master key when there is none yet, and say so."""
+    made = logins.prepare_key()
+    if made is not None:
+        said = Text(
+            f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
+        )
+        screen.say(said, house.lang, "yellow")
 
 
 def _connect_oauth(
@@ -158,7 +161,7 @@ def connections(house: House, *, as_json: bool) -> None:
 @click.pass_obj
 def disconnect(house: House, name: str) -> None:
     """接続を解除 / Forget an account's login; its history stays."""
-    connection = _named(house, name)
+    connection = named(house, name)
     if not house.logins().has(connection):
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
     house.run(lambda: house.logins().forget(connection))

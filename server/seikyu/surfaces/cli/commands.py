@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "connect": ("accounts", "connect"),
     "connections": ("accounts", "connections"),
     "disconnect": ("accounts", "disconnect"),
+    "webhook": ("webhooks", "webhook"),
     "operator": ("operators", "group"),
     "actions": ("decisions", "list_actions"),
     "show": ("decisions", "show"),

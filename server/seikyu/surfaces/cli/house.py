@@ -61,6 +61,14 @@ class Logins(Protocol):
         """
         ...
 
+    def put_webhook_secret(self, connection: Connection, secret: SecretStr) -> None:
+        """Keep what the provider signs its events with; the former secret stays good for two days."""
+        ...
+
+    def forget_webhook_secret(self, connection: Connection) -> bool:
+        """False when there was none."""
+        ...
+
     def authorize_url(self, connection: Connection, state: str) -> str:
         """Where the person consents."""
         ...

@@ -44,9 +44,10 @@ def build_app(
     extra_routes: Sequence[BaseRoute] = (),
     hosts: Iterable[str],
     origins: Iterable[str],
+    public_hosts: Iterable[str] = (),
     lifespan: Lifespan | None = None,
 ) -> Starlette:
-    """One app: `/mcp`, `/healthz` and `extra_routes`, all behind `Doors(hosts, origins)`.
+    """One app: `/mcp`, `/healthz` and `extra_routes`, all behind `Doors(hosts, origins, public_hosts)`.
 
     `lifespan` opens what the routes need; it outlives every MCP session. An app can be served once only.
     """
@@ -69,7 +70,9 @@ def build_app(
             Route("/healthz", endpoint=_healthz, methods=["GET"]),
             *extra_routes,
         ],
-        middleware=[Middleware(Doors, hosts=frozenset(hosts), origins=frozenset(origins))],
+        middleware=[
+            Middleware(Doors, hosts=frozenset(hosts), origins=frozenset(origins), public_hosts=frozenset(public_hosts))
+        ],
         lifespan=opened,
     )
 

@@ -1,0 +1,124 @@
+"""What the house keeps besides logins: secrets of webhook endpoints, of the Slack app, and its own sealing key.
+
+They lie sealed in the same table as the connections' secrets, under names no connection can have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import SecretBytes, SecretStr
+
+from seikyu.errors import StoreDamaged, Text
+from seikyu.models import Clock, Connection, moment, timestamp
+from seikyu.store.database import Row, Store
+from seikyu.vault.keys import KeyRing, KeyRingSource
+from seikyu.vault.seals import Label, seal, unseal
+
+FORMER_LIVES: Final = timedelta(hours=48)
+"""How long the former secret still counts after a new one was given: MFK sends an event again for 31 hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is kept: it opens under this name, for this address, as this kind only."""
+
+    name: str
+    provider: str
+    address: str
+    kind: str
+
+
+def webhook_place(connection: Connection) -> Place:
+    """Of the secret with which a connection's provider signs its events."""
+    return Place(f"{connection.name}/webhook", connection.provider, connection.base_url, "webhook")
+
+
+class Keepsakes:
+    """Puts away and takes out. The master key is read when it is first needed."""
+
+    def __init__(self, store: Store, clock: Clock, key_ring_source: KeyRingSource) -> None:
+        self._store = store
+        self._clock = clock
+        self._key_ring_source = key_ring_source
+
+    def put(self, place: Place, words: Mapping[str, str]) -> None:
+        """Keep `words`, in place of what was there. Raises `ConfigurationError` without a usable master key."""
+        key, now = self._ring().current, self._clock.now()
+        plain = SecretBytes(json.dumps(dict(words)).encode())
+        with self._store.write() as tx:
+            former = tx.one("secret", connection=place.name)
+            generation = 1 if former is None else int(former["generation"]) + 1
+            tx.run(
+                "put_secret",
+                connection=place.name,
+                provider=place.provider,
+                kind=place.kind,
+                key_id=key.id,
+                sealed=seal(key, _label(place, generation), plain),
+                generation=generation,
+                expires_at=None,
+                obtained_at=timestamp(now),
+            )
+
+    def get(self, place: Place) -> dict[str, SecretStr] | None:
+        """What is kept there; None when nothing is.
+
+        Raises:
+            StoreDamaged: it does not open.
+            ConfigurationError: no usable master key.
+        """
+        with self._store.read() as tx:
+            row = tx.one("secret", connection=place.name)
+        return None if row is None else self._opened(place, row)
+
+    def forget(self, place: Place) -> bool:
+        """Delete it; False when there was none."""
+        with self._store.write() as tx:
+            return tx.run("forget_secret", connection=place.name) == 1
+
+    def put_signing_secret(self, place: Place, secret: SecretStr, **others: SecretStr) -> None:
+        """Keep a secret others sign with; the one before stays good for `FORMER_LIVES`."""
+        before = self.get(place) or {}
+        words = {"secret": secret, **others}
+        if "secret" in before and before["secret"] != secret:
+            words["former"] = before["secret"]
+            words["former_until"] = SecretStr(timestamp(self._clock.now() + FORMER_LIVES))
+        self.put(place, {name: word.get_secret_value() for name, word in words.items()})
+
+    def signing_secrets(self, place: Place) -> list[str]:
+        """Those that are good now, the newest first. Raises as `get`."""
+        return good_secrets(self.get(place) or {}, self._clock.now())
+
+    def _opened(self, place: Place, row: Row) -> dict[str, SecretStr]:
+        key = self._ring().by_id(row["key_id"])
+        plain = None if key is None else unseal(key, _label(place, row["generation"]), str(row["sealed"]))
+        if plain is None or row["provider"] != place.provider or row["kind"] != place.kind:
+            raise _damaged(place)
+        words: dict[str, Any] = json.loads(plain.get_secret_value())
+        return {name: SecretStr(str(word)) for name, word in words.items()}
+
+    def _ring(self) -> KeyRing:
+        return self._key_ring_source()
+
+
+def good_secrets(words: Mapping[str, SecretStr], now: datetime) -> list[str]:
+    """The signing secrets among `words` that are good now."""
+    plain = {name: word.get_secret_value() for name, word in words.items()}
+    is_former_good = "former" in plain and now < moment(plain["former_until"])
+    return [plain[name] for name in ("secret", *(["former"] if is_former_good else [])) if name in plain]
+
+
+def _label(place: Place, generation: int) -> Label:
+    return Label(place.name, place.provider, place.address, place.kind, generation)
+
+
+def _damaged(place: Place) -> StoreDamaged:
+    return StoreDamaged(
+        Text(f"{place.name} の秘密情報を開けません。", f"The stored secret {place.name} does not open."),
+        Text("もう一度登録してください。", "Provide the right master key, or store it again."),
+    )
