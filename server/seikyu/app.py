@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.applications import Starlette
 
+    from seikyu.gate.anchor_copies import AnchorCopies
+    from seikyu.gate.delivery import Delivery
     from seikyu.gate.execution import Client, OnStep
+    from seikyu.gate.notices import Notifier
     from seikyu.gate.policy import PolicyBook
     from seikyu.pipeline import Pipeline, Rooms
     from seikyu.providers.http import HttpEdge
@@ -230,6 +233,31 @@ class Home:
             tasks.start_soon(self._send_and_look_up)
             tasks.start_soon(self._look_into_events)
             tasks.start_soon(self._anchor)
+            tasks.start_soon(self._tell)
+            tasks.start_soon(self._copy_anchors)
+
+    async def _tell(self) -> None:
+        """Keep delivering what there is to tell, when there is a channel."""
+        poll_s = self.settings.timing.poll_s
+        while True:
+            await anyio.sleep(poll_s)
+            if not self._opened.notifiers:
+                return
+            try:
+                await self._opened.delivery.work(poll_s=poll_s)
+            except Exception:
+                log.exception("the delivery of notices stopped and starts again")
+
+    async def _copy_anchors(self) -> None:
+        """Keep bringing anchors to the other place, when there is one."""
+        while True:
+            await anyio.sleep(self.settings.timing.poll_s)
+            if self._opened.copies is None:
+                return
+            try:
+                await self._opened.copies.keep_up()
+            except Exception:
+                log.exception("anchors are not copied")
 
     async def _anchor(self) -> None:
         """Keep writing down, outside the database, what the head of the audit log is."""
@@ -289,7 +317,8 @@ class _Opened:
         settings, clock, book = home.settings, home.clock, home.book()
         self.home = home
         self.store = Store(settings.database)
-        self.anchors = Anchoring(self.store, clock, AnchorFile(settings.anchors_file))
+        self.anchor_file = AnchorFile(settings.anchors_file)
+        self.anchors = Anchoring(self.store, clock, self.anchor_file)
         self.presence = Presence(settings.home / "alive")
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
@@ -310,6 +339,44 @@ class _Opened:
             self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
         )
         self._clients: dict[str, Client] = {}
+
+    @cached_property
+    def notifiers(self) -> Sequence[Notifier]:
+        """The channels that carry notices out of the house."""
+        from seikyu.gate.hooks import CommandNotifier
+
+        command = self.home.settings.notify_command
+        return [CommandNotifier(command, self.store, link_of=self.cards.link)] if command else []
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        from seikyu.gate.delivery import Delivery
+        from seikyu.gate.gathering import Gathering
+        from seikyu.gate.outbox import Outbox
+        from seikyu.gate.reminders import Reminders
+        from seikyu.providers.catalog import WRITE_OPERATIONS
+
+        settings, clock, timing = self.home.settings, self.home.clock, self.home.settings.timing
+        channels = [notifier.name for notifier in self.notifiers]
+        gathering = Gathering(self.store, clock, channels=channels, operations=WRITE_OPERATIONS)
+        return Delivery(
+            self.store,
+            gathering=gathering,
+            reminders=Reminders(self.store, clock, timing, gathering, escalate_to=settings.escalate_to),
+            outbox=Outbox(self.store, clock, timing, self.presence),
+            notifiers=self.notifiers,
+        )
+
+    @cached_property
+    def copies(self) -> AnchorCopies | None:
+        """Where anchors are brought to; None when there is no other place."""
+        from seikyu.gate.anchor_copies import AnchorCopies
+        from seikyu.gate.hooks import AnchorCommand
+
+        command = self.home.settings.anchor_command
+        if not command:
+            return None
+        return AnchorCopies(self.store, self.home.clock, self.anchor_file, AnchorCommand(command))
 
     @cached_property
     def rooms(self) -> Rooms:
@@ -344,6 +411,7 @@ class _Opened:
             ballots=self.ballots,
             executor=self.executor,
             anchors=self.anchors,
+            anchor_copies=self.copies,
             open_document=self.documents.open,
             operations=WRITE_OPERATIONS,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,13 @@ class Timing:
     """Before a look-up that finds nothing counts as absent: an effect may land late."""
     poll_s: int = 1
     """Between two looks of the worker."""
+    remind_percent: int = 50
+    """Of `awaiting_s`: when the operators are reminded; 0 or 100 is never."""
+    remind_again_percent: int = 90
+    escalate_percent: int = 95
+    """… and when the fallback group is asked."""
+    notice_s: int = 24 * 3600
+    """A notice that a channel has not taken for so long is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,12 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     anchors: Path | None = None
     """`SEIKYU_AUDIT_ANCHORS`: where the heads of the audit log are written down."""
+    notify_command: tuple[str, ...] = ()
+    """`SEIKYU_NOTIFY_COMMAND`: a program that is told of every notice."""
+    escalate_to: tuple[str, ...] = ()
+    """`SEIKYU_ESCALATE_TO`: operators, or a group, that an escalation names; empty means every operator."""
+    anchor_command: tuple[str, ...] = ()
+    """`SEIKYU_ANCHOR_COMMAND`: a program that takes each anchor to another place."""
     master_key: SecretStr | None = None
     """`SEIKYU_MASTER_KEY`, from the environment or `.env`; without it the key file counts."""
 
@@ -263,6 +277,20 @@ def _public_host(value: str | None) -> str | None:
     return f"{name}:{port or 443}"
 
 
+def _command(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """A program and its arguments, cut into words as a shell would; no shell ever sees them."""
+    try:
+        words = tuple(shlex.split(env.get(name) or ""))
+    except ValueError:  # a quotation mark that is not closed
+        words = ("",)
+    if words and not words[0]:
+        raise ConfigurationError(
+            Text(f"{name} を読めません。", f"{name} cannot be read as a program and its arguments."),
+            Text("引用符を確かめてください。", "Check its quotation marks, such as /opt/notify 'two words'."),
+        )
+    return words
+
+
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
@@ -290,6 +318,9 @@ def read_settings(config: Path | None = None) -> Settings:
         public_host=_public_host(env.get("SEIKYU_PUBLIC_HOST")),
         connections=read_connections(folder / "connections.toml"),
         anchors=_anchors(env.get("SEIKYU_AUDIT_ANCHORS"), home),
+        notify_command=_command("SEIKYU_NOTIFY_COMMAND", env),
+        escalate_to=_words(env.get("SEIKYU_ESCALATE_TO")),
+        anchor_command=_command("SEIKYU_ANCHOR_COMMAND", env),
         master_key=None if not key else SecretStr(key),
         timing=_timing(env),
     )
@@ -302,7 +333,7 @@ def _timing(env: Mapping[str, str]) -> Timing:
     if wrong:
         names = ", ".join(f"SEIKYU_TIMING_{name.upper()}" for name in wrong)
         raise ConfigurationError(
-            Text(f"{names} は秒数（整数）で書いてください。", f"{names} must be whole seconds, such as 60."),
+            Text(f"{names} は整数（秒か%）で書いてください。", f"{names} must be whole numbers, such as 60."),
         )
     timing = Timing(**{name: int(value) for name, value in given.items()})
     if timing.lease_s <= WRITE_DEADLINE_S or timing.poll_s < 1:

@@ -13,25 +13,12 @@ from gate.forgery import restamp
 from gate.stage import Stage
 from seikyu.errors import ConfigurationError, StoreDamaged
 from seikyu.gate import audit
-from seikyu.gate.anchors import EVERY_RECORDS, Anchor, AnchorFile, Anchoring, AnchorLines
+from seikyu.gate.anchors import EVERY_RECORDS, AnchorFile, Anchoring, AnchorLines
 from seikyu.settings import read_settings
 
 
-class Shelf:
-    """A sink in memory that can be out of order."""
-
-    def __init__(self) -> None:
-        self.kept: list[Anchor] = []
-        self.is_broken = False
-
-    def keep(self, anchor: Anchor) -> None:
-        if self.is_broken:
-            raise OSError("no route")
-        self.kept.append(anchor)
-
-
-def anchoring(stage: Stage, *sinks: Shelf) -> Anchoring:
-    return Anchoring(stage.store, stage.clock, AnchorFile(stage.settings.anchors_file), sinks)
+def anchoring(stage: Stage) -> Anchoring:
+    return Anchoring(stage.store, stage.clock, AnchorFile(stage.settings.anchors_file))
 
 
 def lines(stage: Stage) -> AnchorLines:
@@ -90,16 +77,6 @@ def test_two_servers_of_one_installation_do_not_anchor_the_same_twice(stage: Sta
     second.keep_up(at_once=True)
 
     assert records(stage) == [1]
-
-
-def test_an_anchor_goes_to_every_other_place_and_a_broken_place_stops_nothing(stage: Stage) -> None:
-    shelf, broken = Shelf(), Shelf()
-    broken.is_broken = True
-    stage.propose("A-1", 100_000)
-
-    anchoring(stage, broken, shelf).keep_up()
-
-    assert tuple(shelf.kept) == lines(stage).anchors
 
 
 def test_a_file_that_cannot_be_written_is_logged_once_and_stops_nothing(

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,14 +47,6 @@ class Anchor(BaseModel):
     """Hash of record number `records`."""
 
 
-class AnchorSink(Protocol):
-    """A place for anchors beside the file: a channel, an object store with a lock, another host."""
-
-    def keep(self, anchor: Anchor) -> None:
-        """Keep it for good, or raise `OSError`; it may block, and it may be told the same anchor twice."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class AnchorLines:
     """An anchor file as it was read."""
@@ -69,27 +60,34 @@ class AnchorFile:
     """One JSON line an anchor, only ever appended to; mode 0600."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def keep(self, anchor: Anchor) -> None:
         """Append one line, durable when this returns. Raises `OSError`."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, _APPEND, 0o600)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path, _APPEND, 0o600)
         try:
             os.write(descriptor, _mended(descriptor) + anchor.model_dump_json().encode() + b"\n")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
+    def size(self) -> int:
+        """Bytes; 0 when there is no file. It only ever grows."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
     def read(self) -> AnchorLines:
         """Every line; no file is no lines. Raises `OSError`."""
         try:
-            lines = self._path.read_bytes().splitlines()
+            lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return AnchorLines()
-        parsed = [_parsed(line) for line in lines]
-        bad = tuple(number for number, anchor in enumerate(parsed, 1) if anchor is None)
-        return AnchorLines(tuple(anchor for anchor in parsed if anchor is not None), bad)
+        read = [parsed(line) for line in lines]
+        bad = tuple(number for number, anchor in enumerate(read, 1) if anchor is None)
+        return AnchorLines(tuple(anchor for anchor in read if anchor is not None), bad)
 
 
 def _mended(descriptor: int) -> bytes:
@@ -98,7 +96,8 @@ def _mended(descriptor: int) -> bytes:
     return b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
 
 
-def _parsed(line: bytes) -> Anchor | None:
+def parsed(line: bytes) -> Anchor | None:
+    """An anchor from its line; None when it is none."""
     try:
         return Anchor.model_validate(json.loads(line))
     except (ValueError, ValidationError, RecursionError):
@@ -108,11 +107,10 @@ def _parsed(line: bytes) -> Anchor | None:
 class Anchoring:
     """Writes anchors down in time."""
 
-    def __init__(self, store: Store, clock: Clock, file: AnchorFile, others: Sequence[AnchorSink] = ()) -> None:
+    def __init__(self, store: Store, clock: Clock, file: AnchorFile) -> None:
         self._store = store
         self._clock = clock
         self._file = file
-        self._others = tuple(others)
         self._last: Anchor | None = None
         self._is_failing = False
 
@@ -164,13 +162,4 @@ class Anchoring:
         anchor = Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"])
         self._file.keep(anchor)
         self._last = anchor
-        for sink in self._others:
-            _keep_elsewhere(sink, anchor)
         return anchor
-
-
-def _keep_elsewhere(sink: AnchorSink, anchor: Anchor) -> None:
-    try:
-        sink.keep(anchor)
-    except OSError as error:
-        log.warning("an anchor was not kept by %s: %s", type(sink).__name__, error)

@@ -157,7 +157,7 @@ class CardIndex:
             why=[*action.decision.why, *([] if outcome is None else [outcome.say(lang)])],
             digest=action.digest[:12],
             expires_at=action.expires_at if action.state in {State.AWAITING, State.APPROVED} else None,
-            approval_url=self._link(action),
+            approval_url=self.link(action),
             next=(Text("", "") if action.reversed_by is None else _reversed(action)).say(lang) + next_step.say(lang),
         )
 
@@ -170,7 +170,8 @@ class CardIndex:
         said = Text(f"{title.ja}{money}: {stands.ja}。", f"{title.en}{money}: {stands.en}.")
         return said if action.state is not State.SUCCEEDED else said + _since(action.provider_facts)
 
-    def _link(self, action: Action) -> str | None:
+    def link(self, action: Action) -> str | None:
+        """Where an operator decides it; None when nothing is to be decided, or no address is configured."""
         if self._approvals_url is None or action.state is not State.AWAITING:
             return None
         return f"{self._approvals_url.rstrip('/')}/{action.id}"

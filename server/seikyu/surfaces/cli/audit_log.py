@@ -44,15 +44,34 @@ def audit() -> None:
 def verify(house: House, copy: Path | None, *, as_json: bool) -> None:
     """鎖を検証 / Check every record, and hold every anchor against them."""
     anchored = _read_anchors(copy or house.settings.anchors_file)
-    report = audit_log.verify(house.rooms().store, anchored)
+    report, behind = audit_log.verify(house.rooms().store, anchored), _behind(house)
     if as_json:
         said = [fault.say(house.lang) for fault in report.faults]
-        counted = {"records": report.rows, "head": report.head, "anchors": report.anchors}
+        counted = {"records": report.rows, "head": report.head, "anchors": report.anchors, "anchors_behind": behind}
         screen.print_json({**counted, "fault": report.fault, "faults": said})
     else:
         _tell(house, report)
+        _tell_behind(house, behind)
     if report.faults:
         raise SystemExit(2)
+
+
+def _behind(house: House) -> int | None:
+    """How many anchors have not reached the other place; None when there is none."""
+    copies = house.rooms().anchor_copies
+    try:
+        return None if copies is None else len(copies.behind())
+    except OSError as error:
+        raise _unusable(house.settings.anchors_file, error) from error
+
+
+def _tell_behind(house: House, behind: int | None) -> None:
+    if behind:
+        said = Text(
+            f"SEIKYU_ANCHOR_COMMAND にまだ届いていない控え {behind}件",
+            f"{behind} anchors have not reached SEIKYU_ANCHOR_COMMAND yet",
+        )
+        screen.say(said, house.lang, "bold yellow")
 
 
 def _read_anchors(path: Path) -> AnchorLines:

@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "reconcile": ("decisions", "reconcile"),
     "freeze": ("freezing", "freeze"),
     "unfreeze": ("freezing", "unfreeze"),
+    "outbox": ("outbox", "outbox"),
     "audit": ("audit_log", "audit"),
     "policy": ("policies", "policy"),
     "tools": ("tool_list", "list_tools"),

@@ -11,6 +11,7 @@ from seikyu.errors import Lang
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from seikyu.gate.anchor_copies import AnchorCopies
     from seikyu.gate.anchors import Anchoring
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.execution import Executor
@@ -36,6 +37,7 @@ class Operations:
     ballots: BallotBox
     executor: Executor
     anchors: Anchoring
+    anchor_copies: AnchorCopies | None
     open_document: OpenFile
     operations: Mapping[str, WriteOperation[Any]]
 
