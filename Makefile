@@ -20,7 +20,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench bench-gate crash race audit-mutations lock wheel clean
+.PHONY: help demo test lint format cover bench bench-gate crash race audit-mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -40,6 +40,10 @@ cover: PYTEST_ARGS += --cov --cov-report=term
 cover: test ## run the tests and say which lines they did not reach
 
 N ?= 10000
+MINUTES ?= 60
+mutants: $(TESTS) ## plant faults in the gate, the vault and the models, MINUTES long, and count those no test finds
+	@$(BIN)/python bench/mutants.py --minutes $(MINUTES)
+
 audit-mutations: $(TESTS) ## change the store at random, N=10000 times, and see that the audit finds it
 	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q tests/gate/test_audit_mutations.py
 

@@ -1,0 +1,184 @@
+"""How many faults planted in the code that guards money the tests would miss.
+
+`python bench/mutants.py [PATTERN …] [--workers N] [--minutes N] [--folder F] [--json] [--check]` lays a copy of the
+project out in a folder of its own and lets mutmut change one expression at a time in `models.py`, `gate/`, `vault/`
+and the code that checks signatures; each mutant meets the tests that run its function. A folder that is kept is taken
+up where it was left. Words that people read (`Text`, log lines, messages of our own faults) are not changed: no test
+should depend on every letter of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TARGET_PERCENT: Final = 95
+
+GUARDED: Final = ("models.py", "gate/*", "vault/*", "surfaces/signatures.py", "surfaces/slack/votes.py")
+"""Under `server/seikyu`: what is mutated unless a pattern says otherwise."""
+
+TESTS: Final = ("tests/test_models.py", "tests/gate", "tests/vault", "tests/surfaces/test_signatures.py")
+_ALSO: Final = (
+    "config",
+    "tests",
+    "bench",
+    "README.md",
+    "README.ja.md",
+    "Makefile",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "LICENSE",
+)
+_UNTOUCHED: Final = (r"\bText\(", r"\blog\.\w+", r"\bmsg = ")
+
+_WORD: Final = {0: "survived", 5: "no test", 33: "no test", None: "not tried"}
+"""mutmut's exit codes that are not a kill; a mutant that hangs or crashes the tests is found as well."""
+
+
+def main() -> int:
+    options = _options()
+    folder = options.folder.resolve()
+    lay_out(folder, options.patterns or GUARDED)
+    _run(folder, options.workers, options.minutes * 60)
+    found = outcomes(folder)
+    report = _report(found)
+    print(json.dumps(report, indent=2) if options.json else _told(report))
+    return 1 if options.check and report["percent"] < TARGET_PERCENT else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="under server/seikyu, such as gate/votes.py")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="mutants tried at the same time")
+    parser.add_argument("--minutes", type=int, default=60, help="stop after so long; what was not tried is said")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutants", help="kept from run to run")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--check", action="store_true", help="exit 1 below the target")
+    return parser.parse_args()
+
+
+def lay_out(folder: Path, patterns: Sequence[str]) -> None:
+    """Our sources below `src`, as mutmut wants them, the tests and a configuration beside; unchanged files stay."""
+    for package, place in (("server/seikyu", "src/seikyu"), ("tools/seikyu_tools", "src/seikyu_tools")):
+        _mirror(ROOT / package, folder / place)
+    for name in _ALSO:
+        _mirror(ROOT / name, folder / name)
+    _keep(folder / "pyproject.toml", _configuration(patterns).encode())
+
+
+def _mirror(source: Path, target: Path) -> None:
+    if source.is_file():
+        _keep(target, source.read_bytes())
+        return
+    wanted = {
+        path.relative_to(source) for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    for path in wanted:
+        _keep(target / path, (source / path).read_bytes())
+    for old in [path for path in target.rglob("*.py") if path.relative_to(target) not in wanted]:
+        old.unlink()
+
+
+def _keep(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _configuration(patterns: Sequence[str]) -> str:
+    whole = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    pytest = tomllib.loads(whole)["tool"]["pytest"]["ini_options"] | {"pythonpath": ["tests"], "testpaths": ["tests"]}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in pytest.items()]
+    tests = [name for name in TESTS if (ROOT / name).exists()]
+    mutmut = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/seikyu/{pattern}" for pattern in patterns],
+        "also_copy": list(_ALSO),
+        "do_not_mutate_patterns": list(_UNTOUCHED),
+        "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+        "pytest_add_cli_args_test_selection": tests,
+        "process_isolation": "forkserver",
+        "timeout_multiplier": 5.0,
+        "timeout_constant": 5.0,
+    }
+    lines = ["[tool.pytest.ini_options]", *lines, "", "[tool.mutmut]"]
+    return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in mutmut.items()), ""])
+
+
+def _run(folder: Path, workers: int, seconds: int) -> None:
+    """Let mutmut try every mutant not tried yet; it remembers what it knows in the folder."""
+    mutmut = shutil.which("mutmut", path=str(Path(sys.executable).parent)) or "mutmut"
+    command = [mutmut, "run", "--max-children", str(workers)]
+    clean = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "FORCE_COLOR"}}
+    with (
+        (folder / "mutmut.log").open("wb") as log,
+        subprocess.Popen(command, cwd=folder, env=clean, stdout=log, stderr=log, start_new_session=True) as running,
+    ):
+        try:
+            running.wait(timeout=seconds)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(running.pid, signal.SIGTERM)
+            print("stopped before the end", file=sys.stderr)
+
+
+def outcomes(folder: Path) -> dict[str, dict[str, str]]:
+    """Of each file, what came of each of its mutants.
+
+    Raises:
+        SystemExit: mutmut made none; its own words are in the folder.
+    """
+    mutated = folder / "mutants" / "src" / "seikyu"
+    found: dict[str, dict[str, str]] = {}
+    for meta in sorted(mutated.rglob("*.meta")):
+        codes: dict[str, int | None] = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+        if codes:
+            name = str(meta.relative_to(mutated).with_suffix(""))
+            found[name] = {mutant: _WORD.get(code, "killed") for mutant, code in codes.items()}
+    if not found:
+        raise SystemExit(f"no mutants; see {folder / 'mutmut.log'}")
+    return found
+
+
+def _report(found: dict[str, dict[str, str]]) -> dict[str, Any]:
+    files = {name: Counter(words.values()) for name, words in found.items()}
+    total = Counter(word for words in found.values() for word in words.values())
+    alive = [mutant for words in found.values() for mutant, word in words.items() if word in {"survived", "no test"}]
+    return {
+        "files": {name: dict(counted) | {"percent": _percent(counted)} for name, counted in files.items()},
+        "total": dict(total),
+        "percent": _percent(total),
+        "target": TARGET_PERCENT,
+        "alive": alive,
+    }
+
+
+def _percent(counted: Counter[str]) -> int:
+    """Killed of those tried, rounded down."""
+    tried = counted.total() - counted["not tried"]
+    return counted["killed"] * 100 // tried if tried else 0
+
+
+def _told(report: dict[str, Any]) -> str:
+    def line(name: str, counted: dict[str, int]) -> str:
+        figures = [f"{counted.get(word, 0):>6}" for word in ("killed", "survived", "no test", "not tried")]
+        return f"{name:<32}{''.join(figures)}{counted['percent']:>6} %"
+
+    heading = f"{'':<32}killed  alive  bare  left"
+    rows = [line(name, counted) for name, counted in report["files"].items()]
+    total = line("total", report["total"] | {"percent": report["percent"]})
+    return "\n".join([heading, *rows, total, f"target {report['target']} %", *report["alive"]])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
