@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+
+from postgres import Postgres, serving
 
 Address = tuple[Any, ...] | str | bytes
 
@@ -55,3 +58,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name; only this one needs nobody else to say where it leads
         return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started by the first test that asks for it."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[SecretStr]:
+    """A PostgreSQL database with Seikyu's tables and nothing in them."""
+    with postgres.database() as url:
+        yield url

@@ -316,7 +316,7 @@ class _Opened:
 
         settings, clock, book = home.settings, home.clock, home.book()
         self.home = home
-        self.store = Store(settings.database)
+        self.store = Store(settings.store_place)
         self.anchor_file = AnchorFile(settings.anchors_file)
         self.anchors = Anchoring(self.store, clock, self.anchor_file)
         self.presence = Presence(settings.home / "alive")

@@ -8,6 +8,8 @@
     ├── ConfigurationError          a person must mend a file or a variable
     ├── LoginRequired               a person must connect the account again
     ├── StoreBusy                   the database could not be used; try again
+    ├── CommitUnknown               the database was lost during a commit; look before anything follows from it
+    ├── Taken                       a row of that key is there already; nothing of the transaction was stored
     ├── OutcomeNotRecorded          a write was sent and its outcome could not be stored; it is being looked up
     ├── StoreDamaged                a row is not what we wrote; a person must look
     ├── NotDelivered                a notice did not reach its channel; it is tried again later
@@ -113,6 +115,34 @@ class StoreBusy(SeikyuError):
 
     code = "store_busy"
     may_retry = True
+
+
+class CommitUnknown(SeikyuError):
+    """The database went away while it committed: the change is stored whole, or not at all, and nobody knows which.
+
+    Not a `StoreBusy`, so that nobody takes it for "nothing was changed".
+    """
+
+    code = "commit_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            Text(
+                "保存の途中でデータベースとの接続が切れました。",
+                "The connection to the database was lost while it was storing this.",
+            ),
+            Text("もう一度表示して、どうなったか確かめてください。", "Look at it again to see how it stands."),
+            written=Text("保存されたかどうかは分かりません。", "Whether it was stored is not known."),
+        )
+
+
+class Taken(SeikyuError):
+    """A row of that key is there already; nothing of the transaction was stored."""
+
+    code = "taken"
+
+    def __init__(self) -> None:
+        super().__init__(Text("同じものが既に記録されています。", "The same is recorded already."))
 
 
 class OutcomeNotRecorded(SeikyuError):

@@ -87,12 +87,20 @@ class Settings:
     """`SEIKYU_ESCALATE_TO`: operators, or a group, that an escalation names; empty means every operator."""
     anchor_command: tuple[str, ...] = ()
     """`SEIKYU_ANCHOR_COMMAND`: a program that takes each anchor to another place."""
+    database_url: SecretStr | None = None
+    """`SEIKYU_DATABASE_URL`, from the environment or `.env`: PostgreSQL; without it a SQLite file in `home` counts."""
     master_key: SecretStr | None = None
     """`SEIKYU_MASTER_KEY`, from the environment or `.env`; without it the key file counts."""
 
     @property
     def database(self) -> Path:
+        """The SQLite file; there is none when `database_url` is set."""
         return self.home / "seikyu.db"
+
+    @property
+    def store_place(self) -> Path | SecretStr:
+        """Where the state is, for `Store`."""
+        return self.database_url or self.database
 
     @property
     def anchors_file(self) -> Path:
@@ -291,6 +299,20 @@ def _command(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
     return words
 
 
+def _database_url(value: str | None) -> SecretStr | None:
+    if not value:
+        return None
+    if not value.startswith("postgresql://"):
+        # what was written is not repeated: it may hold a password
+        raise ConfigurationError(
+            Text(
+                "SEIKYU_DATABASE_URL は postgresql:// で始めてください（SQLite には設定しません）。",
+                "SEIKYU_DATABASE_URL must begin with postgresql:// (for SQLite, leave it out).",
+            ),
+        )
+    return SecretStr(value)
+
+
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
@@ -321,6 +343,7 @@ def read_settings(config: Path | None = None) -> Settings:
         notify_command=_command("SEIKYU_NOTIFY_COMMAND", env),
         escalate_to=_words(env.get("SEIKYU_ESCALATE_TO")),
         anchor_command=_command("SEIKYU_ANCHOR_COMMAND", env),
+        database_url=_database_url(env.get("SEIKYU_DATABASE_URL")),
         master_key=None if not key else SecretStr(key),
         timing=_timing(env),
     )

@@ -25,6 +25,7 @@ from seikyu.gate.votes import Ballot
 from seikyu.gate.witness import TIMING_COLUMNS, WAITING
 from seikyu.spec import Lost, Principal
 from seikyu.store.database import Tx
+from seikyu.store.sqlite import SQLITE
 
 COUNT = int(os.environ.get("SEIKYU_AUDIT_MUTATIONS") or 300)
 SEED = 20261121
@@ -190,14 +191,14 @@ async def test_every_random_change_is_found(stage: Stage, capsys: pytest.Capture
     anchored = await lived_in(stage)
     copy = Copy(stage, random.Random(SEED))  # noqa: S311 - a test that can be repeated
     before, missed, tried = copy.content(), list[str](), Counter[str]()
-    assert audit.check(Tx(copy.db), anchored).faults == ()
+    assert audit.check(Tx(copy.db, SQLITE), anchored).faults == ()
 
     while tried.total() < COUNT:
         with copy.undone():
             what = mutated(copy, before)
             if what is not None:
                 tried["log" if "record" in what or "log" in what or "audit" in what else "rows"] += 1
-                if not audit.check(Tx(copy.db), anchored).faults:
+                if not audit.check(Tx(copy.db, SQLITE), anchored).faults:
                     missed.append(what)
 
     if "SEIKYU_AUDIT_MUTATIONS" in os.environ:

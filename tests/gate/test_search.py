@@ -13,7 +13,7 @@ from seikyu.errors import InvalidArguments
 from seikyu.gate.actions import State
 from seikyu.gate.search import Hits, Wanted, search
 from seikyu.spec import Principal
-from seikyu.store.database import migrate
+from seikyu.store.sqlite import migrate
 
 BOOKS = (
     ("A-1", 100_000, "株式会社青葉商事", date(2026, 10, 31)),

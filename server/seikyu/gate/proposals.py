@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text
+from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Taken, Text
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
@@ -205,7 +204,7 @@ class Desk:
                 outcome=None,
                 business_day=(particulars.transaction_date or jst_date(now)).isoformat(),
             )
-        except sqlite3.IntegrityError as error:
+        except Taken as error:
             raise NotAllowed(
                 Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
             ) from error

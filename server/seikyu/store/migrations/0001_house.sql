@@ -121,13 +121,3 @@ CREATE TABLE audit (
 );
 
 CREATE INDEX audit_action ON audit (action_id, seq);
-
-CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
-BEGIN
-SELECT RAISE(ABORT, 'the audit log is append-only');
-END;
-
-CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
-BEGIN
-SELECT RAISE(ABORT, 'the audit log is append-only');
-END;

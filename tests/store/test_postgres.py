@@ -1,0 +1,153 @@
+"""What only PostgreSQL has: an address, a server that comes and goes, and a clock for all."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from postgres import Postgres
+from seikyu.errors import ConfigurationError, StoreBusy, StoreDamaged
+from seikyu.gate import audit
+from seikyu.store.database import Store
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(postgres_url: SecretStr) -> Iterator[Store]:
+    store = Store(postgres_url)
+    yield store
+    store.close()
+
+
+def note(store: Store, word: str) -> None:
+    with store.write() as tx:
+        audit.append(tx, NOW, word)
+
+
+def words(store: Store) -> list[str]:
+    with store.read() as tx:
+        return [row["kind"] for row in tx.all("audit_page", after=0, limit=100)]
+
+
+def raw(url: SecretStr, statement: str) -> None:
+    with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def test_several_processes_start_at_once_on_an_empty_database_and_it_is_made_once(postgres: Postgres) -> None:
+    url, faults = postgres.new(), list[Exception]()
+    start = threading.Barrier(6)
+
+    def begin(number: int) -> None:
+        store = Store(url)
+        start.wait()
+        try:
+            note(store, f"started-{number}")
+        except Exception as error:  # noqa: BLE001 - told to the test
+            faults.append(error)
+        store.close()
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    store = Store(url)
+    assert faults == []
+    assert sorted(words(store)) == [f"started-{number}" for number in range(6)]
+    assert audit.verify(store).faults == ()
+    store.close()
+
+
+def test_a_database_of_a_newer_seikyu_is_refused(postgres_url: SecretStr, store: Store) -> None:
+    note(store, "first")
+    raw(postgres_url, "UPDATE seikyu_schema SET version = version + 1")
+
+    with pytest.raises(StoreDamaged, match="newer Seikyu"), Store(postgres_url).read():
+        pass
+
+    raw(postgres_url, "UPDATE seikyu_schema SET version = version - 1")
+
+
+def test_every_text_column_sorts_by_code_point_whatever_the_language_of_the_database(store: Store) -> None:
+    note(store, "first")
+
+    with store.read() as tx:
+        rows = tx.connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"
+        ).fetchall()
+
+    assert rows == []
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET kind = 'x'", "DELETE FROM audit", "TRUNCATE audit"])
+def test_the_audit_log_is_append_only(postgres_url: SecretStr, store: Store, statement: str) -> None:
+    note(store, "first")
+
+    with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
+        raw(postgres_url, statement)
+
+    assert words(store) == ["first"]
+
+
+def test_after_a_restart_of_the_server_the_next_use_connects_again(postgres: Postgres, store: Store) -> None:
+    note(store, "before")
+
+    postgres.stop_at_once()
+    with pytest.raises(StoreBusy, match="out of reach"):
+        note(store, "meanwhile")
+    postgres.start()
+    note(store, "after")
+
+    assert words(store) == ["before", "after"]
+
+
+def test_a_server_that_is_lost_in_a_transaction_has_stored_nothing(postgres: Postgres, store: Store) -> None:
+    note(store, "before")
+
+    def lose() -> None:
+        with store.write() as tx:
+            audit.append(tx, NOW, "lost")
+            postgres.stop_at_once()
+            postgres.start()
+            tx.one("audit_head")
+
+    with pytest.raises(StoreBusy):
+        lose()
+
+    assert words(store) == ["before"]
+
+
+@pytest.mark.parametrize("value", ["off", "local"])
+def test_a_database_that_may_lose_what_it_commits_is_refused(postgres_url: SecretStr, value: str) -> None:
+    name = postgres_url.get_secret_value().partition("?")[0].rpartition("/")[2]
+    raw(postgres_url, f"ALTER DATABASE {name} SET synchronous_commit = {value}")
+    store = Store(postgres_url)
+
+    with pytest.raises(ConfigurationError, match=f"synchronous_commit of the database is {value}"):
+        note(store, "unsafe")
+
+    store.close()
+    raw(postgres_url, f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
+def test_the_password_of_the_address_is_in_no_error_even_if_it_is_mistyped() -> None:
+    for url in (
+        "postgresql://seikyu:hunter2@127.0.0.1:1/seikyu",
+        "postgresql://seikyu:hun@ter2@127.0.0.1:1/hunter2",
+        "postgresql://seikyu:hunter2/x@127.0.0.1/seikyu",
+        "postgresql://seikyu:100%hunter2@127.0.0.1:1/seikyu",
+        "postgresql://seikyu@127.0.0.1:1/seikyu?hunter2",
+    ):
+        with pytest.raises((StoreBusy, ConfigurationError)) as told, Store(SecretStr(url)).read():
+            pass
+
+        assert "ter2" not in f"{told.value!r} {told.value.text}"
+        assert told.value.__cause__ is None
+        assert told.value.__suppress_context__ or told.value.__context__ is None
