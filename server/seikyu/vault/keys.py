@@ -95,6 +95,9 @@ def create_key_file(home: Path) -> MasterKey:
     path, key = home / FILE_NAME, MasterKey(SecretBytes(os.urandom(_SIZE)))
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(home, error) from error
+    try:
         _write_new(path, _text_of(key))
     except FileExistsError:
         raise ConfigurationError(
@@ -171,8 +174,20 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
         )
 
 
+def _reason(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _no_folder(home: Path, error: OSError) -> ConfigurationError:
+    reason = _reason(error)
+    return ConfigurationError(
+        Text(f"{home} をフォルダーとして使えません（{reason}）。", f"{home} cannot be used as a folder ({reason})."),
+        Text("SEIKYU_HOME に自分のフォルダーを指定してください。", "Name a folder of your own in SEIKYU_HOME."),
+    )
+
+
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
-    reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    reason = _reason(error)
     return ConfigurationError(
         Text(f"{path} を使えません（{reason}）。", f"{path} cannot be used ({reason})."),
         Text(
