@@ -113,6 +113,8 @@ class Particulars(BaseModel):
     """The provider's words, untrusted."""
     transaction_date: IsoDate | None = None
     due_date: IsoDate | None = None
+    destination: str | None = None
+    """Where the invoice goes: the provider's id of it, or its address; None when nothing is sent to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,14 @@ class RuleTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """Votes that count only from operators who hold a role."""
+
+    role: str
+    approvers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The policy's decision with the trace of every rule."""
 
@@ -367,6 +377,10 @@ class Verdict:
     """Votes needed; 0 for allow and deny."""
     trace: tuple[RuleTrace, ...]
     policy_sha256: str
+    seats: tuple[Seat, ...] = ()
+    """What the votes must include; each role once, in the order of its name."""
+    is_distinct: bool = False
+    """Nobody fills two of the seats, whatever roles they hold."""
 
     @property
     def why(self) -> list[str]:

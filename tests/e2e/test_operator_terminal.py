@@ -92,7 +92,7 @@ def test_the_policy_is_checked_with_file_line_and_rule(terminal: Terminal, tmp_p
     assert good.exit_code == 0
     assert "5 rules, 0 examples, all hold" in good.output
     assert bad.exit_code == 1
-    assert "line 8: deny.0.amount_over in rule too-large" in bad.output
+    assert "line 8: deny.amount_over in rule too-large: expected a whole number (read: '5000000')" in bad.output
 
 
 def test_the_connections_are_listed_with_the_state_of_their_logins(terminal: Terminal) -> None:

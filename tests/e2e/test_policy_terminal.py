@@ -61,7 +61,7 @@ def test_a_question_with_a_misspelt_fact_is_refused_with_its_line(terminal: Term
     refused = terminal.run("policy", "explain", str(asked))
 
     assert refused.exit_code == 1
-    assert "line 1: given.amout: Extra inputs are not permitted" in refused.output
+    assert "line 1: given.amout: not a word of the policy (did you mean amount?)" in refused.output
 
 
 def test_check_names_every_side_no_example_tries_and_only_strict_fails(terminal: Terminal, tmp_path: Path) -> None:

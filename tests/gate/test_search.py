@@ -109,6 +109,10 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
         old.execute(f"DROP TABLE {table}")
     old.execute("ALTER TABLE action DROP COLUMN business_day")
     old.execute("DROP TABLE event")
+    old.execute("DROP TABLE mandate")
+    old.execute("DROP INDEX audit_mandate")
+    old.execute("DROP INDEX action_destination")
+    old.execute("ALTER TABLE action DROP COLUMN destination")
     old.execute("PRAGMA user_version = 2")
 
     migrate(old)

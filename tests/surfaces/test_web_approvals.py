@@ -87,7 +87,7 @@ class Page:
     def votes(self, action: Action) -> list[str]:
         """The operators whose seals on the action hold."""
         with self.stage.store.read() as tx:
-            return approvals(tx, self.stage.find(action.id))
+            return [right.operator for right in approvals(tx, self.stage.find(action.id))]
 
     def dump(self) -> str:
         """Everything the database holds."""

@@ -94,6 +94,7 @@ async def plan_register_transaction(command: TransactionDraft, call: Call) -> Pl
             counterparty_name=customer.name,
             transaction_date=command.date,
             due_date=command.due_date,
+            destination=destination.id,
         ),
         natural_key=number,
         notes=(_destination_note(destination), *credit, *dates),

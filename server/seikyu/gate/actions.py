@@ -16,7 +16,7 @@ from seikyu.gate import audit
 from seikyu.gate.canonical import particulars_of, request_of
 from seikyu.gate.witness import action_hash
 from seikyu.models import moment, timestamp
-from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Verdict
+from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Seat, Verdict
 from seikyu.store.database import Row, Tx
 
 
@@ -146,7 +146,15 @@ class Action(BaseModel):
         """The policy's verdict as it was stored."""
         stored: dict[str, Any] = json.loads(self.verdict)
         trace = tuple(RuleTrace(**rule) for rule in stored["trace"])
-        return Verdict(stored["kind"], stored["approvers"], trace, stored["policy_sha256"])
+        seats = tuple(Seat(**seat) for seat in stored.get("seats", ()))
+        return Verdict(
+            stored["kind"],
+            stored["approvers"],
+            trace,
+            stored["policy_sha256"],
+            seats=seats,
+            is_distinct=stored.get("is_distinct", False),
+        )
 
     @property
     def outcome_text(self) -> Text | None:
@@ -289,5 +297,7 @@ def verdict_json(verdict: Verdict) -> str:
         "approvers": verdict.approvers,
         "policy_sha256": verdict.policy_sha256,
         "trace": trace,
+        "seats": [{"role": seat.role, "approvers": seat.approvers} for seat in verdict.seats],
+        "is_distinct": verdict.is_distinct,
     }
     return json.dumps(stored, ensure_ascii=False)

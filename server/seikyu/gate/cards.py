@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, WRITTEN, Action, State, find
-from seikyu.gate.votes import approvals, check_digest
+from seikyu.gate.rights import Right
+from seikyu.gate.seats import lacking
+from seikyu.gate.votes import approvals, check_digest, conclusions
 from seikyu.models import JST, moment, shown, yen_text
 from seikyu.spec import ActionView, CardLine, WriteOperation
 from seikyu.store.database import Store, Tx
@@ -72,7 +74,14 @@ class Card:
     notes: tuple[Text, ...]
     requester: str
     approvals: tuple[str, ...]
+    """The operators whose approval holds."""
+    votes: tuple[Text, ...]
+    """The same, each with the person it is given for."""
     approvers: int
+    missing: Text
+    """The votes it still takes, in words; empty when none."""
+    conclusions: tuple[Text, ...]
+    """What operators say became of an action whose outcome is unknown."""
     expires: str
     outcome: Text | None
     reference: str | None
@@ -101,7 +110,8 @@ class CardIndex:
         """
         with self._store.read() as tx:
             action = find(tx, action_id)
-            names = _approvals(tx, action)
+            held = _approvals(tx, action)
+            said = _conclusions(tx, action)
             history = audit.history(tx, action_id)
         check_digest(action)
         operation = self.operation(action)
@@ -116,8 +126,11 @@ class CardIndex:
             why=tuple(action.decision.why),
             notes=tuple(action.note_texts),
             requester=shown(action.requester, 60),
-            approvals=names,
+            approvals=tuple(right.operator for right in held),
+            votes=tuple(right.text for right in held),
             approvers=action.approvers,
+            missing=lacking(action.decision, held).text if action.state is State.AWAITING else NOTHING,
+            conclusions=said,
             expires=japan_time(action.expires_at),
             outcome=action.outcome_text,
             reference=None if action.reference is None else shown(action.reference, 100),
@@ -211,12 +224,32 @@ def _head(action: Action) -> tuple[CardLine, ...]:
     )
 
 
-def _approvals(tx: Tx, action: Action) -> tuple[str, ...]:
+def _approvals(tx: Tx, action: Action) -> tuple[Right, ...]:
     """Whose approval holds; nobody's while the operators' records are in doubt."""
     try:
         return tuple(approvals(tx, action))
     except StoreDamaged:
         return ()
+
+
+def _conclusions(tx: Tx, action: Action) -> tuple[Text, ...]:
+    """One line for each conclusion, and how many operators have to agree."""
+    if action.state is not State.MANUAL_REVIEW:
+        return ()
+    try:
+        found = conclusions(tx, action)
+    except StoreDamaged:
+        return ()
+    return tuple(_concluded(said, names, max(1, action.approvers)) for said, names in found.items())
+
+
+def _concluded(said: str, names: Sequence[str], needed: int) -> Text:
+    reference = shown(said, 100)
+    what = Text("提供元に何もない", "nothing at the provider")
+    if said != "nothing":
+        what = Text(f"提供元にある（{reference}）", f"it is at the provider, {reference}")
+    who = ", ".join(names)
+    return Text(f"{what.ja}: {who}（{len(names)}/{needed}名）", f"{what.en}: {who} ({len(names)} of {needed})")
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -14,6 +14,8 @@ from seikyu.gate.actions import Action, State, actions, find, move, notes_json, 
 from seikyu.gate.facts import gather_again
 from seikyu.gate.operators import trusted
 from seikyu.gate.policy import PolicyBook
+from seikyu.gate.rights import Right
+from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals, check_digest
 from seikyu.models import Clock, jst_date, moment, timestamp
 from seikyu.settings import Settings
@@ -87,7 +89,7 @@ class Claims:
                 return None
             try:
                 check_digest(action)
-                names = approvals(tx, action)
+                rights = approvals(tx, action)
             except StoreDamaged as error:
                 move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
                 return None
@@ -96,11 +98,11 @@ class Claims:
                 tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days
             )
             verdict = policy.decide(situation.facts)
-            news = _asked_anew(action.decision, verdict) if names else []
-            if news or not _still_allowed(verdict, names):
+            news = _asked_anew(action.decision, verdict) if rights else []
+            if news or not _still_allowed(verdict, rights):
                 self._send_back(tx, action, verdict, situation.twins)
                 return None
-            return Claim(self._begin(tx, action, owner, names), operation, connection)
+            return Claim(self._begin(tx, action, owner, [right.said for right in rights]), operation, connection)
 
     def _begin(self, tx: Tx, action: Action, owner: str, names: list[str]) -> Action:
         now = self._clock.now()
@@ -314,9 +316,9 @@ def _is_due(action: Action, now: datetime) -> bool:
     return action.not_before is None or moment(action.not_before) <= now
 
 
-def _still_allowed(verdict: Verdict, names: list[str]) -> bool:
+def _still_allowed(verdict: Verdict, rights: Sequence[Right]) -> bool:
     if verdict.kind == "ask":
-        return len(names) >= verdict.approvers
+        return lacking(verdict, rights).people == 0
     return verdict.kind == "allow"
 
 

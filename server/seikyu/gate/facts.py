@@ -64,6 +64,8 @@ def gather(
         due_days=None if particulars.due_date is None else (particulars.due_date - today).days,
         duplicate=bool(twins or files),
         first_with_customer=_is_first(tx, connection, particulars),
+        new_destination=_is_new_destination(tx, action_id, connection, particulars),
+        changed_destination=_has_moved(tx, action_id, connection, particulars),
         time=f"{now.astimezone(JST):%H:%M}",
         weekday=WEEKDAYS[today.weekday()],
         **_totals(tx, action_id, requester, connection, particulars=particulars, today=today, own=amount or 0),
@@ -146,3 +148,24 @@ def _is_first(tx: Tx, connection: Connection, particulars: Particulars) -> bool:
         return False
     known = tx.one("knows_customer", connection=connection.name, counterparty_id=particulars.counterparty_id)
     return known is None
+
+
+def _is_new_destination(tx: Tx, action_id: str, connection: Connection, particulars: Particulars) -> bool:
+    if particulars.destination is None:
+        return False
+    where = {"connection": connection.name, "destination": particulars.destination}
+    return tx.one("knows_destination", **where, except_id=action_id) is None
+
+
+def _has_moved(tx: Tx, action_id: str, connection: Connection, particulars: Particulars) -> bool:
+    """Whether the same customer, by id or by name, was last billed elsewhere. Reversed bills went there too."""
+    if particulars.destination is None:
+        return False
+    last = tx.one(
+        "last_destination",
+        connection=connection.name,
+        counterparty_id=particulars.counterparty_id,
+        counterparty_key=counterparty_key(particulars.counterparty_name),
+        except_id=action_id,
+    )
+    return last is not None and last["destination"] != particulars.destination

@@ -8,22 +8,26 @@ written.
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seikyu.errors import ConfigurationError, Text
-from seikyu.gate.operators import same_person
-from seikyu.spec import Environment, ProviderName, RuleTrace, Verdict
+from seikyu.gate.mandates import ROLE, same_person
+from seikyu.gate.policy_faults import Places, at_line, decoded, faulty, read_as, told, unparsable, wrong
+from seikyu.spec import Environment, ProviderName, RuleTrace, Seat, Verdict
 
 MAX_APPROVERS: Final = 9
 
+MAX_BYTES: Final = 1024 * 1024
+"""Of a policy file."""
+
 _Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+_Role = Annotated[str, Field(pattern=ROLE)]
 _Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 _Hours = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 _Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
@@ -85,6 +89,10 @@ class Facts(BaseModel):
     split_total: int = 0
     """Yen of this requester to this customer today, this action included: one sale cut into several."""
     first_with_customer: bool = False
+    new_destination: bool = False
+    """Nothing that succeeded on this connection went where this invoice goes."""
+    changed_destination: bool = False
+    """What last succeeded for the same customer on this connection went elsewhere."""
     time: str = Field(default="12:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
     """In Japan, when the rules are asked: at the proposal, and again just before sending."""
     weekday: Weekday = "mon"
@@ -118,6 +126,8 @@ class Rule(BaseModel):
     split_total_over: _Amount | None = None
     duplicate: bool | None = None
     first_with_customer: bool | None = None
+    new_destination: bool | None = None
+    changed_destination: bool | None = None
     amount_unknown: bool | None = None
     outside_hours: _Hours | None = None
     """`09:00-18:00` in Japan: holds before 9 and from 18 on."""
@@ -127,18 +137,15 @@ class Rule(BaseModel):
     @model_validator(mode="after")
     def _hours_are_hours(self) -> Self:
         if self.weekdays_only is not None and self.outside_hours is None:
-            msg = "weekdays_only belongs to outside_hours"
-            raise ValueError(msg)
+            raise wrong("weekdays_only は outside_hours とともに使います", "weekdays_only belongs to outside_hours")
         if self.outside_hours is not None and self.hours[0] >= self.hours[1]:
-            msg = "outside_hours must begin before it ends"
-            raise ValueError(msg)
+            raise wrong("outside_hours は始まりが終わりより前です", "outside_hours must begin before it ends")
         return self
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> Self:
-        if not (set(self.model_fields_set) - {"id", "why", "approvers"}):
-            msg = "a rule needs at least one condition"
-            raise ValueError(msg)
+        if not (set(self.model_fields_set) - {"id", "why", "approvers", "role", "distinct"}):
+            raise wrong("規則には条件が一つ以上必要です", "a rule needs at least one condition")
         return self
 
     def is_hit(self, facts: Facts) -> bool:
@@ -146,8 +153,7 @@ class Rule(BaseModel):
         return all(self._equalities(facts)) and all(self._thresholds(facts)) and self._is_outside(facts)
 
     def _equalities(self, facts: Facts) -> list[bool]:
-        names = ("provider", "connection", "environment", "duplicate", "first_with_customer", "amount_unknown")
-        same = [getattr(self, name) in (None, getattr(facts, name)) for name in names]
+        same = [getattr(self, name) in (None, getattr(facts, name)) for name in _SAME]
         is_requester = self.requester is None or same_person(self.requester, facts.requester)
         return [*same, is_requester, self.operation is None or facts.operation in self.operations]
 
@@ -183,10 +189,32 @@ def _is_at_most(fact: int | None, limit: int | None) -> bool:
     return limit is None or (fact is not None and fact <= limit)
 
 
+_SAME: Final = (
+    "provider",
+    "connection",
+    "environment",
+    "duplicate",
+    "first_with_customer",
+    "new_destination",
+    "changed_destination",
+    "amount_unknown",
+)
+"""Conditions that hold when the fact of that name is the same."""
+
+
 class AskRule(Rule):
-    """A rule that asks for votes."""
+    """A rule that asks for votes; with a role, for votes of operators who hold it."""
 
     approvers: int = Field(default=1, ge=1, le=MAX_APPROVERS)
+    role: _Role | None = None
+    distinct: bool | None = None
+    """Nobody fills two of the seats that roles ask for, whatever roles they hold."""
+
+    @model_validator(mode="after")
+    def _distinct_seats(self) -> Self:
+        if self.distinct is not None and self.role is None:
+            raise wrong("distinct は role とともに使います", "distinct belongs to role")
+        return self
 
 
 class Example(BaseModel):
@@ -197,7 +225,9 @@ class Example(BaseModel):
     name: str = Field(min_length=1)
     given: Facts
     expect: Literal["allow", "ask", "deny"]
-    approvers: int | None = Field(default=None, ge=1, le=MAX_APPROVERS)
+    approvers: int | None = Field(default=None, ge=1, le=MAX_APPROVERS * MAX_APPROVERS)
+    roles: dict[_Role, Annotated[int, Field(ge=1, le=MAX_APPROVERS)]] | None = None
+    """Every role that must be among the votes, with how many."""
 
 
 class PolicyFile(BaseModel):
@@ -209,25 +239,28 @@ class PolicyFile(BaseModel):
     version: str
     operations: list[str]
     """The writes this policy knows; any other is denied."""
+    roles: list[_Role] = []
+    """The roles the rules name."""
     duplicate_days: int = Field(default=30, ge=0, le=366)
     deny: list[Rule] = []
     ask: list[AskRule] = []
     allow: list[Rule] = []
     example: list[Example] = []
 
-    @model_validator(mode="after")
-    def _ids_are_unique(self) -> Self:
-        ids = [rule.id for rule in (*self.deny, *self.ask, *self.allow)]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            msg = f"rule ids used twice: {', '.join(twice)}"
-            raise ValueError(msg)
-        return self
-
     @property
     def rules(self) -> list[Rule]:
         """Every rule, the strongest first."""
         return [*self.deny, *self.ask, *self.allow]
+
+    @property
+    def placed(self) -> list[tuple[str, int, Rule]]:
+        """Every rule with its section and its place there."""
+        sections: tuple[tuple[str, Sequence[Rule]], ...] = (
+            ("deny", self.deny),
+            ("ask", self.ask),
+            ("allow", self.allow),
+        )
+        return [(name, place, rule) for name, rules in sections for place, rule in enumerate(rules)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,32 +296,104 @@ def decide(file: PolicyFile, facts: Facts, sha256: str) -> Verdict:
     if "allow" in hits and "ask" not in hits:
         return Verdict("allow", 0, tuple(trace), sha256)
     no_rule = RuleTrace("no-rule", "ask", not hits, "どの規則にも当たらない / no rule applies")
-    approvers = max([rule.approvers for rule in file.ask if rule.is_hit(facts)], default=1)
-    return Verdict("ask", approvers, (*trace, no_rule), sha256)
+    asking = [rule for rule in file.ask if rule.is_hit(facts)]
+    seats, is_distinct = _seats(asking), any(rule.distinct for rule in asking)
+    apart = sum(seat.approvers for seat in seats) if is_distinct else 0
+    approvers = max([apart, *(rule.approvers for rule in asking)], default=1) or 1
+    return Verdict("ask", approvers, (*trace, no_rule), sha256, seats=seats, is_distinct=is_distinct)
 
 
-def _example_faults(file: PolicyFile) -> list[str]:
-    faults: list[str] = []
-    for example in file.example:
+def _seats(asking: Sequence[AskRule]) -> tuple[Seat, ...]:
+    """What each role is asked for: the most of its rules."""
+    most: dict[str, int] = {}
+    for rule in asking:
+        if rule.role is not None:
+            most[rule.role] = max(rule.approvers, most.get(rule.role, 0))
+    return tuple(Seat(role, approvers) for role, approvers in sorted(most.items()))
+
+
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "": ("schema", *(name for name in PolicyFile.model_fields if name != "schema_")),
+    "deny": tuple(Rule.model_fields),
+    "ask": tuple(AskRule.model_fields),
+    "allow": tuple(Rule.model_fields),
+    "example": tuple(Example.model_fields),
+    "given": tuple(Facts.model_fields),
+}
+"""The words each part of the file may use."""
+
+
+def verdict_text(verdict: Verdict) -> Text:
+    """A decision in words."""
+    if verdict.kind != "ask":
+        return {"allow": Text("自動で実行", "allow"), "deny": Text("拒否", "deny")}[verdict.kind]
+    roles = ", ".join(f"{seat.role} {seat.approvers}" for seat in verdict.seats)
+    apart = Text("、兼任不可", ", distinct") if verdict.is_distinct else Text("", "")
+    more = Text(f"（{roles}{apart.ja}）", f" ({roles}{apart.en})") if roles else Text("", "")
+    return Text(f"承認 {verdict.approvers}名{more.ja}", f"ask, {verdict.approvers} approver(s){more.en}")
+
+
+def _example_faults(file: PolicyFile, places: Places) -> Iterator[Text]:
+    for place, example in enumerate(file.example):
         verdict = decide(file, example.given, "")
-        said = f"{verdict.kind} {verdict.approvers}" if verdict.kind == "ask" else verdict.kind
-        expected = f"ask {example.approvers}" if example.approvers else example.expect
+        seats = {seat.role: seat.approvers for seat in verdict.seats}
         holds = verdict.kind == example.expect and example.approvers in (None, verdict.approvers)
-        if not holds:
-            hit = ", ".join(rule.rule for rule in verdict.trace if rule.is_hit) or "no rule"
-            faults.append(f"[[example]] {example.name!r}: expected {expected}, the rules say {said} (hit: {hit})")
-    return faults
+        if holds and example.roles in (None, seats):
+            continue
+        said, hit = verdict_text(verdict), ", ".join(rule.rule for rule in verdict.trace if rule.is_hit) or "—"
+        roles = "".join(f", {role} {count}" for role, count in (example.roles or {}).items())
+        expected = f"{example.expect}{f' {example.approvers}' if example.approvers else ''}{roles}"
+        yield places.fault(
+            ("example", place),
+            Text(
+                f"例 {example.name!r} が成り立ちません。期待: {expected}、規則の判定: {said.ja}（該当: {hit}）",
+                f"[[example]] {example.name!r}: expected {expected}, the rules say {said.en} (hit: {hit})",
+            ),
+        )
 
 
-def _name_faults(file: PolicyFile, connections: Sequence[str] | None) -> list[str]:
-    """Names in rules that exist nowhere: a misspelt name would make its rule vanish without a word."""
-    faults: list[str] = []
-    for rule in file.rules:
-        unknown = [name for name in rule.operations if name not in file.operations]
-        faults += [f"rule {rule.id}: operation {name!r} is not in `operations`" for name in unknown]
+def _name_faults(file: PolicyFile, connections: Sequence[str] | None, places: Places) -> Iterator[Text]:
+    """Names that exist nowhere, or twice: a misspelt name would make its rule vanish without a word."""
+    seen: set[str] = set()
+    for section, place, rule in file.placed:
+        if rule.id in seen:
+            yield places.fault(
+                (section, place, "id"),
+                Text(
+                    f"規則 {rule.id}: 同じ id の規則が二つあります", f"rule {rule.id}: rule ids used twice: {rule.id}"
+                ),
+            )
+        seen.add(rule.id)
+        for name in rule.operations:
+            if name not in file.operations:
+                yield _unknown(places, (section, place, "operation"), rule, name, file.operations)
         if connections is not None and rule.connection is not None and rule.connection not in connections:
-            faults.append(f"rule {rule.id}: connection {rule.connection!r} is not in connections.toml")
-    return faults
+            yield _unknown(places, (section, place, "connection"), rule, rule.connection, connections)
+        if isinstance(rule, AskRule) and rule.role is not None and rule.role not in file.roles:
+            yield _unknown(places, (section, place, "role"), rule, rule.role, file.roles)
+    for place, example in enumerate(file.example):
+        for role in sorted(set(example.roles or {}) - set(file.roles)):
+            yield places.fault(("example", place, "roles"), _strange("role", role, file.roles))
+
+
+_WHERE: Final = {
+    "operation": Text("operations", "`operations`"),
+    "connection": Text("connections.toml", "connections.toml"),
+    "role": Text("roles", "`roles`"),
+}
+
+
+def _unknown(places: Places, path: tuple[str, int, str], rule: Rule, name: str, known: Sequence[str]) -> Text:
+    said = _strange(path[2], name, known)
+    return places.fault(path, Text(f"規則 {rule.id}: {said.ja}", f"rule {rule.id}: {said.en}"))
+
+
+def _strange(word: str, name: str, known: Sequence[str]) -> Text:
+    where, there = _WHERE[word], ", ".join(known) or "—"
+    return Text(
+        f"{word} {name!r} は {where.ja} にありません。期待: {there}",
+        f"{word} {name!r} is not in {where.en}; expected one of: {there}",
+    )
 
 
 def parse_policy(source: str, name: str, connections: Sequence[str] | None = None) -> Policy:
@@ -299,15 +404,16 @@ def parse_policy(source: str, name: str, connections: Sequence[str] | None = Non
     """
     try:
         table = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise _faulty(name, [str(error)]) from None
+    except (ValueError, RecursionError) as error:
+        raise faulty(name, [unparsable(error, source)]) from None
+    places = Places(source)
     try:
         file = PolicyFile.model_validate(table)
     except ValidationError as error:
-        raise _faulty(name, [_fault_line(fault, table, source) for fault in error.errors()]) from None
-    faults = _name_faults(file, connections) or _example_faults(file)
+        raise faulty(name, told(error.errors(), table, places, _WORDS)) from None
+    faults = list(_name_faults(file, connections, places)) or list(_example_faults(file, places))
     if faults:
-        raise _faulty(name, faults)
+        raise faulty(name, faults)
     return Policy(file, hashlib.sha256(source.encode()).hexdigest(), source)
 
 
@@ -325,13 +431,13 @@ def parse_question(source: str, name: str) -> Facts:
     """
     try:
         return _Question.model_validate(tomllib.loads(source)).given
-    except tomllib.TOMLDecodeError as error:
-        faults = [str(error)]
     except ValidationError as error:
-        faults = [_fault_line(fault, {}, source) for fault in error.errors()]
-    listed = "; ".join(faults)
+        faults = told(error.errors(), {}, Places(source), _WORDS)
+    except (ValueError, RecursionError) as error:
+        faults = [unparsable(error, source)]
+    listed = read_as(faults)
     raise ConfigurationError(
-        Text(f"{name} に誤りがあります: {listed}", f"{name} has faults: {listed}."),
+        Text(f"{name} に誤りがあります: {listed.ja}", f"{name} has faults: {listed.en}."),
         Text(
             "given = { operation = …, provider = … } の形で書いてください。",
             "Write it as given = { operation = …, provider = … }.",
@@ -339,50 +445,30 @@ def parse_question(source: str, name: str) -> Facts:
     )
 
 
-def _fault_line(fault: Mapping[str, Any], table: Mapping[str, Any], source: str) -> str:
-    place = [str(part) for part in fault["loc"]]
-    rule = _rule_name(table, fault["loc"])
-    line = _line_of(source, place, rule)
-    read = "" if fault["type"] == "missing" else f" (read: {fault['input']!r})"[:120]
-    where = f"line {line}: " if line else ""
-    return f"{where}{'.'.join(place)}{f' in rule {rule}' if rule else ''}: {fault['msg']}{read}"
+def read_source(path: Path) -> str:
+    """The text of a policy file.
 
-
-def _rule_name(table: Mapping[str, Any], place: Sequence[Any]) -> str | None:
+    Raises:
+        ConfigurationError: it is not there, cannot be read, is too large, or is not UTF-8.
+    """
     try:
-        row = table[place[0]][place[1]]
-        return str(row.get("id") or row.get("name") or "") or None
-    except (KeyError, IndexError, TypeError, AttributeError):
-        return None
-
-
-def _line_of(source: str, place: Sequence[str], rule: str | None) -> int | None:
-    """The line a fault is on: the key's own line, after the line that names its rule."""
-    lines = source.splitlines()
-    start = next((n for n, line in enumerate(lines) if rule and f'"{rule}"' in line), 0)
-    key = place[-1]
-    pattern = re.compile(rf"(^|[\s{{,]){re.escape(key)}\s*=")
-    found = next((n for n, line in enumerate(lines[start:], start) if pattern.search(line)), None)
-    return (found if found is not None else start) + 1 if (found is not None or rule) else None
-
-
-def _faulty(name: str, faults: Sequence[str]) -> ConfigurationError:
-    listed = "; ".join(faults)
-    return ConfigurationError(
-        Text(
-            f"方針 {name} に誤りがあるため、書き込みはできません: {listed}",
-            f"Policy {name} has faults, so nothing can be written: {listed}.",
-        ),
-        Text("直してから seikyu policy check を実行してください。", "Mend it, then run `seikyu policy check`."),
-    )
-
-
-def _decoded(source: bytes, path: Path) -> str:
-    try:
-        return source.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = source[: error.start].count(b"\n") + 1
-        raise _faulty(str(path), [f"line {line}: not UTF-8"]) from None
+        with path.open("rb") as file:
+            source = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            Text(
+                f"方針ファイル {path} がないため、読み取り専用です。",
+                f"There is no policy file {path}, so nothing can be written.",
+            ),
+            Text("config/policy.toml を置いてください。", "Put a policy.toml there."),
+        ) from None
+    except OSError as error:
+        why = "a directory" if isinstance(error, IsADirectoryError) else "no right to read it"
+        raise faulty(str(path), [at_line(1, Text(f"読み取れません（{why}）", f"cannot be read: {why}"))]) from None
+    if len(source) > MAX_BYTES:
+        size = Text(f"大きすぎます。期待: {MAX_BYTES:,} バイト以下", f"too large; expected at most {MAX_BYTES:,} bytes")
+        raise faulty(str(path), [at_line(1, size)])
+    return decoded(source, str(path))
 
 
 class PolicyBook:
@@ -391,7 +477,7 @@ class PolicyBook:
     def __init__(self, path: Path, connections: Sequence[str] | None = None) -> None:
         self._path = path
         self._connections = connections
-        self._seen: tuple[bytes, Policy] | None = None
+        self._seen: tuple[str, Policy] | None = None
 
     def current(self) -> Policy:
         """The policy in force.
@@ -399,16 +485,7 @@ class PolicyBook:
         Raises:
             ConfigurationError: missing or wrong; nothing may be written until it is mended.
         """
-        try:
-            source = self._path.read_bytes()
-        except OSError:
-            raise ConfigurationError(
-                Text(
-                    f"方針ファイル {self._path} がないため、読み取り専用です。",
-                    f"There is no policy file {self._path}, so nothing can be written.",
-                ),
-                Text("config/policy.toml を置いてください。", "Put a policy.toml there."),
-            ) from None
+        source = read_source(self._path)
         if self._seen is None or self._seen[0] != source:
-            self._seen = (source, parse_policy(_decoded(source, self._path), str(self._path), self._connections))
+            self._seen = (source, parse_policy(source, str(self._path), self._connections))
         return self._seen[1]

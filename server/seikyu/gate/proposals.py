@@ -11,6 +11,7 @@ from seikyu.gate.actions import Action, State, actions, find, move, notes_json, 
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
 from seikyu.gate.policy import Policy, PolicyBook
+from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals
 from seikyu.models import Clock, jst_date, timestamp
 from seikyu.settings import Settings
@@ -121,12 +122,12 @@ class Desk:
         return actions(rows), int((count or {"total": 0})["total"])
 
     def have_votes(self, action: Action) -> int:
-        """Approvals that hold now; 0 while the operators' records are in doubt."""
+        """Approvals that hold now and fill a place; 0 while the operators' records are in doubt."""
         if action.approvers == 0:
             return 0
         try:
             with self._store.read() as tx:
-                return len(approvals(tx, action))
+                return max(0, action.approvers - lacking(action.decision, approvals(tx, action)).people)
         except StoreDamaged:
             return 0
 
@@ -202,6 +203,7 @@ class Desk:
                 jst_day=jst_date(now).isoformat(),
                 expires_at=timestamp(now + timedelta(seconds=wait)),
                 outcome=None,
+                destination=particulars.destination,
                 business_day=(particulars.transaction_date or jst_date(now)).isoformat(),
             )
         except Taken as error:

@@ -126,5 +126,5 @@ def _hits(verdict: Verdict) -> list[str]:
     return [trace.rule for trace in verdict.trace if trace.is_hit]
 
 
-def _said(verdict: Verdict) -> tuple[str, int]:
-    return verdict.kind, verdict.approvers
+def _said(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.kind, verdict.approvers, verdict.seats, verdict.is_distinct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -12,9 +12,12 @@ from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
-from seikyu.gate.operators import Key, Operator, is_signed, same_person, trusted
+from seikyu.gate.keys import Key, is_signed
+from seikyu.gate.mandates import Operator, same_person, trusted
+from seikyu.gate.rights import Right, right_of
+from seikyu.gate.seats import lacking
 from seikyu.gate.witness import vote_hash
-from seikyu.models import Clock, timestamp
+from seikyu.models import Clock, moment, shown, timestamp, yen_text
 from seikyu.settings import Timing
 from seikyu.store.database import Row, Store, Tx
 
@@ -36,6 +39,8 @@ class Ballot:
     decision: Decision
     reason: str = ""
     via: str = "cli"
+    acting_for: str | None = None
+    """Whose right is used, when it was lent; it is sealed with the decision."""
 
 
 class BallotBox:
@@ -53,7 +58,8 @@ class BallotBox:
         """Record a sealed decision.
 
         Raises:
-            VoteRefused: own request, already decided, expired, changed since it was shown, no right to vote.
+            VoteRefused: own request, already decided, expired, changed since it was shown, no right to vote, above
+                the ceiling, or a person's second vote.
             NotFound: no such action.
         """
         now = self._clock.now()
@@ -64,9 +70,10 @@ class BallotBox:
             return self._count(tx, action, ballot, key, now)
 
     def resolve(self, ballot: Ballot, key: Key, *, reference: str | None) -> Action:
-        """Close an action nobody but a person can look up; `ballot.reason` is the evidence.
+        """Say what became of an action nobody but a person can look up; `ballot.reason` is the evidence.
 
-        `reference` is the provider's id of what exists, or None when nothing exists.
+        `reference` is the provider's id of what exists, or None when nothing exists. The action is closed once as
+        many operators as it needed, at least one, sealed the same; other conclusions do not add up.
 
         Raises:
             VoteRefused: as for a vote; the requester may not say what became of their own request.
@@ -75,7 +82,13 @@ class BallotBox:
         with self._store.write() as tx:
             action = find(tx, ballot.action_id)
             _check_right(tx, action, ballot, key, now)
-            _seal(tx, action, ballot, key, now, resolved_as=reference or "nothing")
+            conclusion = _conclusion(reference)
+            _seal(tx, action, ballot, key, now, resolved_as=conclusion)
+            agreed = len(conclusions(tx, action)[conclusion])
+            if agreed < max(1, action.approvers):
+                seen: dict[str, Any] = {"by": key.name, "evidence": ballot.reason, "via": ballot.via}
+                audit.append(tx, now, "concluded", action.id, digest=action.digest, resolved_as=conclusion, **seen)
+                return action
             to = State.FAILED if reference is None else State.SUCCEEDED
             said: dict[str, Any] = {"by": key.name, "evidence": ballot.reason, "via": ballot.via}
             done = move(tx, now, action, to, "resolved", reference=reference, outcome=None, **said)
@@ -85,6 +98,7 @@ class BallotBox:
 
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
+        said |= {} if ballot.acting_for is None else {"acting_for": ballot.acting_for}
         because = text_json(Text(f"{key.name}: {ballot.reason}", f"{key.name}: {ballot.reason}"))
         if ballot.decision == "reject":
             return move(tx, now, action, State.REJECTED, "rejected", outcome=because, **said)
@@ -92,7 +106,7 @@ class BallotBox:
             return move(tx, now, action, State.RETURNED, "returned", outcome=because, **said)
         if ballot.decision == "revoke":
             return move(tx, now, action, State.REVOKED, "revoked", **said)
-        if len(approvals(tx, action)) < action.approvers:
+        if lacking(action.decision, approvals(tx, action)).people > 0:
             audit.append(tx, now, "voted", action.id, digest=action.digest, decision="approve", **said)
             return action
         until = timestamp(now + timedelta(seconds=self._timing.approved_s))
@@ -120,9 +134,8 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text("表示された内容と現在の内容が違います。", "What you saw is not what the action says now."),
             Text("もう一度表示して確かめてください。", "Look at it again."),
         )
-    if key.name not in trusted(tx):
-        raise _refuse(Text(f"{key.name} には決定の権限がありません。", f"{key.name} may not decide."), NOTHING)
-    if same_person(key.name, action.requester):
+    right = _right(tx, ballot, key, now)
+    if _is_own(right, action):
         raise _refuse(
             Text("自分の申請は決定できません。", "Nobody decides on their own request."),
             Text("別の操作者に頼んでください。", "Ask another operator."),
@@ -130,6 +143,55 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
     if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
         raise _refuse(
             Text("あなたの決定は既に記録されています。", "Your decision is recorded already."),
+            Text("他の操作者を待ってください。", "Wait for the others."),
+        )
+    if ballot.decision == "approve":
+        _check_seat(action, right, approvals(tx, action))
+
+
+def _right(tx: Tx, ballot: Ballot, key: Key, now: datetime) -> Right:
+    """The right a decision is made with; a conclusion is what somebody saw with their own eyes."""
+    people = trusted(tx)
+    if key.name not in people:
+        raise _refuse(Text(f"{key.name} には決定の権限がありません。", f"{key.name} may not decide."), NOTHING)
+    right = right_of(people, key.name, ballot.acting_for, now)
+    if right is None or (ballot.decision == "resolve" and ballot.acting_for is not None):
+        lender = shown(ballot.acting_for or "", 60)
+        raise _refuse(
+            Text(
+                f"{key.name} は今、{lender} の代理として決定できません。",
+                f"{key.name} may not decide this for {lender} now.",
+            ),
+            Text("seikyu operator list で委任を確かめてください。", "`seikyu operator list` shows what is lent."),
+        )
+    return right
+
+
+def _is_own(right: Right, action: Action) -> bool:
+    """Whether anybody behind the right is the requester: neither the delegate nor the one they act for may be."""
+    return any(same_person(name, action.requester) for name in right.people)
+
+
+def _check_seat(action: Action, right: Right, held: Sequence[Right]) -> None:
+    amount = action.particulars.amount
+    if not right.covers(amount):
+        limit = yen_text(right.ceiling or 0)
+        money = Text("不明な金額", "an unknown amount") if amount is None else Text(yen_text(amount), yen_text(amount))
+        who = right.text
+        raise _refuse(
+            Text(
+                f"{who.ja} が承認できるのは {limit} までで、{money.ja}は承認できません。",
+                f"{who.en} may approve up to {limit}, not {money.en}.",
+            ),
+            Text("上限額が足りる操作者に頼んでください。", "Ask an operator whose ceiling is high enough."),
+        )
+    same = next((one for one in held if one.people & right.people), None)
+    if same is not None:
+        raise _refuse(
+            Text(
+                f"{same.text.ja} の承認が既に記録されています。一人は一票です。",
+                f"The approval of {same.text.en} is recorded already: one person, one vote.",
+            ),
             Text("他の操作者を待ってください。", "Wait for the others."),
         )
 
@@ -150,6 +212,7 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime, resolved
             "operator": key.name,
             "voted_at": timestamp(now),
             "resolved_as": resolved_as,
+            "acting_for": ballot.acting_for,
         }
     )
 
@@ -175,20 +238,52 @@ def _votes(tx: Tx, action: Action) -> list[Row]:
     return tx.all("votes", action_id=action.id, revision=action.revision)
 
 
-def approvals(tx: Tx, action: Action) -> list[str]:
-    """The operators whose sealed approval of exactly this content holds now.
+def approvals(tx: Tx, action: Action) -> list[Right]:
+    """The sealed approvals of exactly this content that hold now, no two of which share a person.
+
+    The seal binds what was read, what was decided and whose right was used. Which roles and ceiling that right has
+    is not sealed: others gave it, and what they took back since must not count.
 
     Raises:
         StoreDamaged: a vote's seal does not hold, so somebody wrote into the database.
     """
-    operators = trusted(tx)
-    names: list[str] = []
+    held: list[Right] = []
+    for vote, right in _rights(tx, action):
+        is_free = not any(one.people & right.people for one in held)
+        if vote["decision"] == "approve" and is_free and right.covers(action.particulars.amount):
+            held.append(right)
+    return held
+
+
+def conclusions(tx: Tx, action: Action) -> dict[str, list[str]]:
+    """What operators say became of an action, each conclusion with the names of those who sealed it."""
+    said: dict[str, list[str]] = {}
+    for vote, right in _rights(tx, action):
+        if vote["decision"] == "resolve":
+            said.setdefault(_sealed(vote)["resolved_as"], []).append(right.operator)
+    return said
+
+
+def _conclusion(reference: str | None) -> str:
+    return "nothing" if reference is None else reference
+
+
+def _rights(tx: Tx, action: Action) -> list[tuple[Row, Right]]:
+    """Every vote whose operator has a right to it now, and is not behind the request. Raises as `approvals`."""
+    people, found = trusted(tx), list[tuple[Row, Right]]()
     for vote in _votes(tx, action):
-        if vote["operator"] in operators:
-            _check_seal(action, vote, operators[vote["operator"]])
-            if vote["decision"] == "approve" and not same_person(vote["operator"], action.requester):
-                names.append(vote["operator"])
-    return names
+        if vote["operator"] in people:
+            _check_seal(action, vote, people[vote["operator"]])
+            right = right_of(people, vote["operator"], _sealed(vote).get("acting_for"), moment(vote["voted_at"]))
+            if right is not None and not _is_own(right, action):
+                found.append((vote, right))
+    return found
+
+
+def _sealed(vote: Row) -> dict[str, Any]:
+    """What the seal of a vote, checked before, is on."""
+    said: dict[str, Any] = json.loads(vote["statement"])
+    return said
 
 
 def _check_seal(action: Action, vote: Row, operator: Operator) -> None:

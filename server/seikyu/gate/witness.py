@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from seikyu.errors import Text
@@ -20,7 +20,7 @@ ACTION_COLUMNS: Final = (
     "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
     "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "epoch", "lease_owner",
     "lease_until", "unsent_tries", "unknown_since", "may_have_left", "reference", "provider_facts", "outcome",
-    "reversed_by", "business_day",
+    "reversed_by", "business_day", "destination",
 )  # fmt: skip
 """A column that is added later must be empty in old rows: what is empty does not count into the hash."""
 
@@ -28,6 +28,13 @@ TIMING_COLUMNS: Final = ("not_before", "updated_at")
 """Moved without a log row while an action waits for its next look; they count once it is over."""
 
 VOTE_COLUMNS: Final = ("action_id", "revision", "operator", "decision", "statement", "seal", "via", "voted_at")
+
+MANDATE_COLUMNS: Final = ("seq", "statement", "seal")
+
+OPERATOR_COLUMNS: Final = (
+    "name", "public_key", "wrapped_key", "enrolled_at", "endorsed_by", "endorsement", "removed_at", "removed_by",
+)  # fmt: skip
+"""All but the count of wrong passphrases."""
 
 WAITING: Final = frozenset({"awaiting_approval", "approved", "executing", "unknown", "manual_review"})
 
@@ -45,6 +52,16 @@ def vote_hash(row: Mapping[str, Any]) -> str:
     return _hash(row, VOTE_COLUMNS)
 
 
+def mandate_hash(row: Mapping[str, Any]) -> str:
+    """Of everything a mandate's row says."""
+    return _hash(row, MANDATE_COLUMNS)
+
+
+def operator_hash(row: Mapping[str, Any]) -> str:
+    """Of everything an operator's row says for good."""
+    return _hash(row, OPERATOR_COLUMNS)
+
+
 def _hash(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return sha256(canonical({name: row[name] for name in names if row[name] is not None}))
 
@@ -55,6 +72,8 @@ class Witness:
     def __init__(self) -> None:
         self._said: dict[str, dict[str, Any]] = {}
         self._sealed: Counter[tuple[str, str]] = Counter()
+        self._mandates: dict[int, str] = {}
+        self._operators: dict[str, str] = {}
         self._unreadable: list[Text] = []
 
     def hear(self, row: Row) -> None:
@@ -62,6 +81,9 @@ class Witness:
         record, action_id = _record(row), row["action_id"]
         if record is None:
             self._unreadable.append(_unreadable(row["seq"]))
+        if record is not None and "mandate_sha256" in record and action_id is None:
+            self._mandates[record["mandate"]] = record["mandate_sha256"]
+            self._operators[record["name"]] = record["row"]
         if record is None or action_id is None:
             return
         if "state" in record:
@@ -75,7 +97,7 @@ class Witness:
 
     def faults(self, tx: Tx) -> list[Text]:
         """Every action and vote that is not what the log says."""
-        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx)]
+        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx), *self._operator_faults(tx)]
 
     def _action_faults(self, tx: Tx) -> list[Text]:
         found, after, missing = list[Text](), "", set(self._said)
@@ -98,6 +120,31 @@ class Witness:
                 open_[key] -= 1
         gone = [action_id for (action_id, _), left in open_.items() if left > 0]
         return [_vote_changed(action_id) for action_id in sorted({*strangers, *gone})]
+
+    def _operator_faults(self, tx: Tx) -> list[Text]:
+        """Mandates and operators that are not those the log says."""
+        mandates = {row["seq"]: _or_unreadable(mandate_hash, row) for row in tx.all("mandates")}
+        operators = {row["name"]: _or_unreadable(operator_hash, row) for row in tx.all("every_operator")}
+        numbers = {seq for seq in {*mandates, *self._mandates} if mandates.get(seq, "") != self._mandates.get(seq)}
+        names = {
+            name for name in {*operators, *self._operators} if operators.get(name, "") != self._operators.get(name)
+        }
+        return [*map(_mandate_changed, sorted(numbers, key=str)), *map(_operator_changed, sorted(names, key=str))]
+
+
+def _or_unreadable(hash_of: Callable[[Mapping[str, Any]], str], row: Row) -> str:
+    try:
+        return hash_of(row)
+    except (ValueError, TypeError):  # a value of a kind no row has
+        return "unreadable"
+
+
+def _mandate_changed(seq: int) -> Text:
+    return Text(f"権限の記録 {seq} が履歴と一致しません", f"mandate {seq} is not what the log says it is")
+
+
+def _operator_changed(name: str) -> Text:
+    return Text(f"操作者 {name} が履歴と一致しません", f"operator {name} is not what the log says they are")
 
 
 def _record(row: Row) -> dict[str, Any] | None:

@@ -34,11 +34,11 @@ SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :d
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
     natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
-    created_at, jst_day, expires_at, updated_at, outcome, business_day
+    created_at, jst_day, expires_at, updated_at, outcome, business_day, destination
 ) VALUES (
     :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
     :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
-    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day
+    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day, :destination
 );
 
 -- name: move_action!
@@ -143,6 +143,16 @@ ORDER BY created_at DESC LIMIT 5;
 -- name: knows_customer^
 SELECT 1 AS known FROM action
 WHERE connection = :connection AND counterparty_id = :counterparty_id AND state = 'succeeded' LIMIT 1;
+
+-- name: knows_destination^
+SELECT 1 AS known FROM action
+WHERE connection = :connection AND destination = :destination AND state = 'succeeded' AND id <> :except_id LIMIT 1;
+
+-- name: last_destination^
+SELECT destination FROM action
+WHERE connection = :connection AND destination IS NOT NULL AND state = 'succeeded' AND id <> :except_id
+AND (counterparty_id = :counterparty_id OR counterparty_key = :counterparty_key)
+ORDER BY updated_at DESC, id DESC LIMIT 1;
 
 -- name: reverse_action!
 UPDATE action SET reversed_by = :reversed_by

@@ -1,5 +1,10 @@
 -- name: operators
-SELECT name, public_key, enrolled_at, endorsed_by, endorsement, removed_at FROM operator ORDER BY enrolled_at, name;
+SELECT name, public_key, enrolled_at, endorsed_by, endorsement, removed_at, removed_by FROM operator
+ORDER BY enrolled_at, name;
+
+-- name: every_operator
+SELECT name, public_key, wrapped_key, enrolled_at, endorsed_by, endorsement, removed_at, removed_by FROM operator
+ORDER BY name;
 
 -- name: operator^
 SELECT name, public_key, wrapped_key, removed_at, failures, locked_until FROM operator WHERE name = :name;
@@ -16,3 +21,17 @@ UPDATE operator SET failures = :failures, locked_until = :locked_until WHERE nam
 
 -- name: clear_failures!
 UPDATE operator SET failures = 0, locked_until = NULL WHERE name = :name;
+
+-- name: mandates
+SELECT seq, statement, seal FROM mandate ORDER BY seq;
+
+-- name: add_mandate!
+INSERT INTO mandate (seq, statement, seal) VALUES (:seq, :statement, :seal);
+
+-- name: mandate_head^
+SELECT record FROM audit
+WHERE action_id IS NULL
+AND kind IN (
+    'operator.enrolled', 'operator.granted', 'operator.removed', 'operator.delegated', 'operator.undelegated'
+)
+ORDER BY seq DESC LIMIT 1;

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import click
 
-from seikyu.errors import ConfigurationError, Text
+from seikyu.errors import Text
 from seikyu.gate.actions import find
 from seikyu.gate.cards import japan_time
 from seikyu.gate.coverage import untried
 from seikyu.gate.facts import gather_again
-from seikyu.gate.policy import Policy, parse_policy, parse_question
+from seikyu.gate.policy import Policy, parse_policy, parse_question, read_source, verdict_text
 from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
 from seikyu.models import jst_date, shown, yen_text
 from seikyu.spec import RuleTrace, Verdict
@@ -29,16 +29,9 @@ def policy() -> None:
     """方針 / The guardrails."""
 
 
-def _source(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(Text(f"{path} を読めません。", f"{path} cannot be read.")) from error
-
-
 def _policy(house: House, file: str | None) -> Policy:
     path = house.settings.policy_file if file is None else Path(file)
-    return parse_policy(_source(path), str(path), [row.name for row in house.settings.connections])
+    return parse_policy(read_source(path), str(path), [row.name for row in house.settings.connections])
 
 
 @policy.command()
@@ -73,7 +66,7 @@ def explain(house: House, what: str, *, as_json: bool) -> None:
         screen.print_json({when: _verdict_json(verdict) for when, verdict in verdicts.items()})
         return
     for when, verdict in verdicts.items():
-        screen.say(_WHEN[when] + _decision(verdict), house.lang, f"bold {_STYLE[verdict.kind]}")
+        screen.say(_WHEN[when] + verdict_text(verdict), house.lang, f"bold {_STYLE[verdict.kind]}")
     columns = [Text("規則", "rule"), Text("判定", "verdict"), *(_WHEN[when] for when in verdicts), Text("理由", "why")]
     rows = _trace_rows(list(verdicts.values()))
     screen.table(Text("規則", "Rules").say(house.lang), [name.say(house.lang).rstrip(" :：") for name in columns], rows)
@@ -84,7 +77,7 @@ _STYLE: Final = {"allow": "green", "ask": "yellow", "deny": "red"}
 
 
 def _answer(house: House, path: Path) -> Verdict:
-    return _policy(house, None).decide(parse_question(_source(path), str(path)))
+    return _policy(house, None).decide(parse_question(read_source(path), str(path)))
 
 
 def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
@@ -99,12 +92,6 @@ def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
         days = current.file.duplicate_days
         situation = gather_again(tx, action, connection, operation, now=rooms.clock.now(), duplicate_days=days)
     return {"then": action.decision, "now": current.decide(situation.facts)}
-
-
-def _decision(verdict: Verdict) -> Text:
-    if verdict.kind == "ask":
-        return Text(f"承認 {verdict.approvers}名", f"ask, {verdict.approvers} approver(s)")
-    return {"allow": Text("自動で実行", "allow"), "deny": Text("拒否", "deny")}[verdict.kind]
 
 
 def _trace_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
@@ -185,8 +172,8 @@ def _row(house: House, change: Change) -> tuple[str, ...]:
         japan_time(change.action.created_at)[:16],
         "—" if particulars.amount is None else yen_text(particulars.amount),
         shown(particulars.counterparty_name or "—", 40),
-        _decision(change.old).say(house.lang),
-        _decision(change.new).say(house.lang),
+        verdict_text(change.old).say(house.lang),
+        verdict_text(change.new).say(house.lang),
         " ".join(change.rules),
     )
 
