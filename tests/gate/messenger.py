@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gate.stage import Stage
 from seikyu.gate.delivery import DELIVERY_S, Delivery
 from seikyu.gate.gathering import Gathering
-from seikyu.gate.notices import Notice
+from seikyu.gate.notices import Notice, Notifier
 from seikyu.gate.outbox import Outbox
 from seikyu.gate.reminders import Reminders
 from seikyu.settings import Timing
@@ -41,7 +41,7 @@ class PretendChannel:
 
 def messenger(
     stage: Stage,
-    *channels: PretendChannel,
+    *channels: Notifier,
     timing: Timing | None = None,
     presence: Presence | None = None,
     escalate_to: tuple[str, ...] = (),

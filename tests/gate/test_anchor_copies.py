@@ -1,0 +1,144 @@
+"""Anchors on their way to another place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gate.stage import Stage
+from seikyu.errors import NotDelivered, Text
+from seikyu.gate import audit
+from seikyu.gate.anchor_copies import MAX_WAIT_S, AnchorCopies, AnchorSink
+from seikyu.gate.anchors import Anchor, AnchorFile, Anchoring
+from seikyu.gate.hooks import AnchorCommand
+
+pytestmark = pytest.mark.anyio
+
+
+class Shelf:
+    """The other place, which can be out of order."""
+
+    def __init__(self) -> None:
+        self.kept: list[Anchor] = []
+        self.tried = 0
+        self.is_broken = False
+
+    async def keep(self, anchor: Anchor) -> None:
+        self.tried += 1
+        if self.is_broken:
+            raise NotDelivered(Text("不通", "no route"))
+        self.kept.append(anchor)
+
+
+def copies(stage: Stage, sink: AnchorSink) -> AnchorCopies:
+    return AnchorCopies(stage.store, stage.clock, AnchorFile(stage.settings.anchors_file), sink)
+
+
+def anchor(stage: Stage, count: int = 1) -> list[Anchor]:
+    """Anchor after each of `count` more requests; all anchors there are."""
+    file = AnchorFile(stage.settings.anchors_file)
+    keeper = Anchoring(stage.store, stage.clock, file)
+    for _ in range(count):
+        stage.propose(f"A-{len(file.read().anchors)}", 100_000 + len(file.read().anchors))
+        keeper.anchor()
+    return list(file.read().anchors)
+
+
+async def test_every_anchor_arrives_once_and_in_order(stage: Stage) -> None:
+    shelf = Shelf()
+    there = copies(stage, shelf)
+    anchor(stage, 2)
+    await there.keep_up()
+    written = anchor(stage)
+
+    await there.keep_up()
+    await there.keep_up()
+
+    assert shelf.kept == written
+    assert there.behind() == ()
+
+
+async def test_a_place_that_is_out_of_order_is_tried_later_and_then_gets_what_it_missed(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf()
+    shelf.is_broken = True
+    there = copies(stage, shelf)
+    written = anchor(stage, 3)
+
+    for _ in range(60):
+        await there.keep_up()
+        stage.clock.advance(seconds=1)
+    tries = shelf.tried
+    behind = there.behind()
+    shelf.is_broken = False
+    stage.clock.advance(seconds=MAX_WAIT_S)
+    await there.keep_up()
+
+    assert tries == 3  # at 0, 10 and 30 s
+    assert list(behind) == written
+    assert [record.message for record in caplog.records] == ["anchors are not copied, and tried again: no route"]
+    assert shelf.kept == written
+
+
+async def test_a_new_server_goes_on_where_the_last_one_stopped(stage: Stage) -> None:
+    first, second = Shelf(), Shelf()
+    anchor(stage, 2)
+    await copies(stage, first).keep_up()
+    written = anchor(stage, 2)
+
+    await copies(stage, second).keep_up()
+
+    assert first.kept + second.kept == written
+
+
+async def test_while_one_server_copies_another_does_not(stage: Stage) -> None:
+    shelf, other = Shelf(), Shelf()
+    anchor(stage)
+
+    class Meanwhile(Shelf):
+        async def keep(self, anchor: Anchor) -> None:
+            await copies(stage, other).keep_up()
+            await super().keep(anchor)
+
+    shelf = Meanwhile()
+    await copies(stage, shelf).keep_up()
+
+    assert (len(shelf.kept), len(other.kept)) == (1, 0)
+
+
+async def test_another_anchor_file_is_copied_from_its_beginning(stage: Stage) -> None:
+    shelf = Shelf()
+    anchor(stage, 2)
+    await copies(stage, shelf).keep_up()
+    stage.settings.anchors_file.unlink()
+    written = anchor(stage)
+
+    await copies(stage, shelf).keep_up()
+
+    assert shelf.kept[-1:] == written
+
+
+async def test_a_program_gets_lines_that_verify_reads_back(stage: Stage, tmp_path: Path) -> None:
+    away = tmp_path / "away.jsonl"
+    command = (sys.executable, "-c", f"import sys; open({str(away)!r}, 'a').write(sys.stdin.read())")
+    written = anchor(stage, 2)
+
+    await copies(stage, AnchorCommand(command)).keep_up()
+
+    brought_back = AnchorFile(away).read()
+    assert list(brought_back.anchors) == written
+    assert audit.verify(stage.store, brought_back).faults == ()
+    assert json.loads(away.read_text(encoding="utf-8").splitlines()[0]) == written[0].model_dump()
+
+
+async def test_a_program_that_fails_keeps_the_anchor_on_the_list(stage: Stage) -> None:
+    written = anchor(stage)
+    there = copies(stage, AnchorCommand((sys.executable, "-c", "raise SystemExit(1)")))
+
+    await there.keep_up()
+
+    assert list(there.behind()) == written
