@@ -212,7 +212,16 @@ class Home:
             origins=own_origins(hosts),
             public_hosts=() if public is None else (public,),
             lifespan=lifespan,
+            health=self._health,
         )
+
+    def _health(self) -> dict[str, int | None]:
+        """How many anchors have not reached their other place, where there is one; None when nobody can know."""
+        copies = self._opened.copies
+        try:
+            return {} if copies is None else {"anchors_behind": len(copies.behind())}
+        except OSError:
+            return {"anchors_behind": None}
 
     def listed_tools(self) -> list[dict[str, Any]]:
         """The tools as they go over the wire."""

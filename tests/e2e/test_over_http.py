@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,6 +72,38 @@ async def test_what_happens_on_kessais_own_screen_is_known_once_its_event_comes(
     assert taken.status_code == httpx2.codes.OK
     assert (seen["status"], seen["written"], effects(stage)) == ("succeeded", "yes", 1)
     assert "from passed to canceled" in listed["actions"][0]["summary"]
+
+
+ALL_ARRIVED = {"status": "ok", "anchors_behind": 0}
+KEEP = "import sys; open(sys.argv[1], 'a', encoding='utf-8').write(sys.stdin.buffer.read().decode())"
+
+
+async def test_the_operators_own_programs_hear_of_a_request_its_approval_its_outcome_and_every_anchor(
+    stage: Stage,
+) -> None:
+    told, away = stage.folder / "told", stage.folder / "away.jsonl"
+    program = stage.folder / "keep.py"
+    program.write_text(KEEP, encoding="utf-8")
+    hooks = {"SEIKYU_NOTIFY_COMMAND": told, "SEIKYU_ANCHOR_COMMAND": away}
+    lines = "".join(f"{name}={sys.executable} {program} {file}\n" for name, file in hooks.items())
+    (stage.folder / "config" / ".env").write_text(lines, encoding="utf-8")
+    async with served(stage) as origin, Client(f"{origin}/mcp") as client:
+        waiting = await call(client, "register_transaction", **draft(1_000_000))
+        await seal_on_the_page(origin, waiting["action_id"])
+        heard: list[dict[str, Any]] = []
+        health: dict[str, Any] = {}
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False) as watcher:
+            with anyio.fail_after(30):
+                while [one["kind"] for one in heard][-3:] != ["asked", "decided", "outcome"] or health != ALL_ARRIVED:
+                    health = (await watcher.get("/healthz")).json()
+                    heard = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+
+    listed = await stage.run_json("outbox")
+    report = await stage.run_json("audit", "verify", "--anchors", str(away))
+    assert {notice["action_id"] for notice in heard[-3:]} == {waiting["action_id"]}
+    assert (heard[-1]["action"]["amount_yen"], heard[-1]["action"]["state"]) == (1_100_000, "succeeded")
+    assert {notice["state"] for notice in listed["notices"]} == {"delivered"}
+    assert (report["fault"], report["anchors"] > 0, report["anchors_behind"]) == (None, True, 0)
 
 
 async def seal_on_the_page(origin: str, action_id: str) -> int:

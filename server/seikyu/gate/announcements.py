@@ -97,6 +97,17 @@ _ACTION_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
         NoticeKind.OUTCOME,
         Text("{by} さんが結果を記録しました: {what}。", "{by} recorded what became of {what}."),
     ),
+    "provider_says": (
+        NoticeKind.OUTCOME,
+        Text("提供元での状態が変わりました: {what}。", "It stands differently at the provider now: {what}."),
+    ),
+    "contradicted": (
+        NoticeKind.NEEDS_PERSON,
+        Text(
+            "登録されていないはずの番号が提供元にあります。提供元の画面で確かめてください: {what}。",
+            "The provider has its number, although nothing should be written; look at it there: {what}.",
+        ),
+    ),
     "not_sent": (
         NoticeKind.NEEDS_PERSON,
         Text(
@@ -124,6 +135,13 @@ _HOUSE_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
         Text("{os_user} さんが緊急停止しました。何も送信されません。", "{os_user} froze everything: nothing is sent."),
     ),
     "unfrozen": (NoticeKind.FROZEN, Text("{by} さんが緊急停止を解除しました。", "{by} lifted the freeze.")),
+    "event.conflict": (
+        NoticeKind.ALARM,
+        Text(
+            "{connection} から同じ番号 {event} で内容の違う通知が届きました。後のものは使いません。",
+            "{connection} sent two different events with the same id, {event}; the second is not used.",
+        ),
+    ),
     "operator.enrolled": (
         NoticeKind.ALARM,
         Text(
@@ -186,5 +204,5 @@ def about_house(kind: str, record: Record) -> Announcement | None:
 
 def _values(record: Record) -> dict[str, str]:
     """The names and ids of a record that a sentence may hold, made safe to show."""
-    names = ("by", "reference", "os_user", "name", "endorsed_by", "removed_by")
+    names = ("by", "reference", "os_user", "name", "endorsed_by", "removed_by", "connection", "event")
     return {name: shown(str(record.get(name) or "—"), 100) for name in names}

@@ -116,6 +116,9 @@ def anchor(house: House, *, as_json: bool) -> None:
         kept = house.rooms().anchors.anchor()
     except OSError as error:
         raise _unusable(house.settings.anchors_file, error) from error
+    copies = house.rooms().anchor_copies
+    if copies is not None:
+        house.run(copies.keep_up)
     if as_json:
         screen.print_json(None if kept is None else kept.model_dump())
     elif kept is None:
@@ -124,6 +127,7 @@ def anchor(house: House, *, as_json: bool) -> None:
         said = Text(f"監査記録 {kept.records}件の控えを追記しました。", f"Anchored {kept.records} records.")
         screen.say(said, house.lang, "bold green")
         screen.say(Text(f"先頭ハッシュ {kept.head}", f"head {kept.head}"), house.lang, "dim")
+        _tell_behind(house, _behind(house))
 
 
 @audit.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +25,8 @@ from seikyu.surfaces.doors import Doors
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
 
 Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
+Health: TypeAlias = Callable[[], Mapping[str, int | None]]
+"""Numbers for whoever watches the server, without a secret or a name."""
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request to `/mcp`; documents travel as paths or handles, never in a call."""
@@ -46,10 +48,12 @@ def build_app(
     origins: Iterable[str],
     public_hosts: Iterable[str] = (),
     lifespan: Lifespan | None = None,
+    health: Health = dict,
 ) -> Starlette:
     """One app: `/mcp`, `/healthz` and `extra_routes`, all behind `Doors(hosts, origins, public_hosts)`.
 
-    `lifespan` opens what the routes need; it outlives every MCP session. An app can be served once only.
+    `lifespan` opens what the routes need; it outlives every MCP session. `/healthz` also says what `health` answers.
+    An app can be served once only.
     """
     sessions = StreamableHTTPSessionManager(
         server,
@@ -67,7 +71,7 @@ def build_app(
     return Starlette(
         routes=[
             Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
-            Route("/healthz", endpoint=_healthz, methods=["GET"]),
+            Route("/healthz", endpoint=_healthz(health), methods=["GET"]),
             *extra_routes,
         ],
         middleware=[
@@ -158,9 +162,14 @@ def _is_loopback(address: str) -> bool:
     return parsed.is_loopback if parsed.version == 4 else parsed == ipaddress.IPv6Address("::1")  # noqa: PLR2004
 
 
-async def _healthz(_: Request) -> JSONResponse:
-    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return JSONResponse({"status": "ok"}, headers=headers)
+def _healthz(health: Health) -> Callable[[Request], JSONResponse]:
+    """Answers in a thread: what `health` looks at may be on a disk."""
+
+    def healthz(_: Request) -> JSONResponse:
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+        return JSONResponse({"status": "ok", **health()}, headers=headers)
+
+    return healthz
 
 
 async def _stop_when_told(server: uvicorn.Server) -> None:
