@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+ARGS ?=
 KILLS ?= 10000
 SEED ?= 1
 ROUNDS ?= 1000
@@ -20,7 +21,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench bench-gate crash race audit-mutations mutants lock wheel clean
+.PHONY: help demo test lint format cover bench faults bench-gate crash race audit-mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -63,6 +64,9 @@ bench: $(TESTS) ## measure
 
 bench-gate: $(TESTS) ## measure a write's way through the gate, with 1,000 and with STORED older actions
 	@PYTHONPATH=tests $(BIN)/python bench/cost.py --stored $(STORED)
+
+faults: $(TESTS) ## each fault of the catalogue, the tests that prove it, and how they went; ARGS=--json
+	@PYTHONPATH=tests $(BIN)/python -m faults.report $(ARGS)
 
 crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED
 	@PYTHONPATH=tests $(BIN)/python -m crash.kills --kills $(KILLS) --seed $(SEED)

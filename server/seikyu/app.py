@@ -16,7 +16,7 @@ import anyio
 
 from seikyu import __version__
 from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
-from seikyu.models import Connection, SystemClock
+from seikyu.models import Clock, Connection, SystemClock
 from seikyu.settings import Settings, read_settings
 from seikyu.spec import Effect, Principal, Tool, ToolAnswer
 
@@ -46,9 +46,9 @@ ResultT = TypeVar("ResultT")
 class Home:
     """One installation, opened room by room as a command needs them."""
 
-    def __init__(self, settings: Settings, on_step: OnStep | None = None) -> None:
+    def __init__(self, settings: Settings, on_step: OnStep | None = None, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.on_step = on_step
         """Told of each durable step of an execution; see `gate.execution`."""
 
@@ -96,7 +96,8 @@ class Home:
         from seikyu.providers.http import HttpEdge, quiet_http_logs
 
         quiet_http_logs()
-        return HttpEdge(clock=self.clock)
+        timing = self.settings.timing
+        return HttpEdge(read_deadline_s=timing.read_s, write_deadline_s=timing.write_s, clock=self.clock)
 
     @cached_property
     def _opened(self) -> _Opened:

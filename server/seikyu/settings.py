@@ -27,9 +27,6 @@ DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
 }
 """Where each provider answers. Source: MFK API v2 and invox API 1.0.3 references, read 2026-11-21."""
 
-WRITE_DEADLINE_S: Final = 60
-"""The longest a write may take; a claim's lease must outlive it."""
-
 _PUBLIC_NAME: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -43,8 +40,12 @@ class Timing:
     """An unanswered request expires; expiry never approves."""
     approved_s: int = 24 * 3600
     """An approval that was not executed expires."""
+    read_s: int = 20
+    """A read with all its tries."""
+    write_s: int = 60
+    """A write, from the first word to the last of its answer; then its outcome is unknown."""
     lease_s: int = 90
-    """A claim's right to send; longer than the 60 s deadline of a write."""
+    """A claim's right to send; longer than a write may take."""
     settle_s: int = 2
     """Before the first look-up after a lost answer."""
     quiet_s: int = 60
@@ -359,11 +360,13 @@ def _timing(env: Mapping[str, str]) -> Timing:
             Text(f"{names} は整数（秒か%）で書いてください。", f"{names} must be whole numbers, such as 60."),
         )
     timing = Timing(**{name: int(value) for name, value in given.items()})
-    if timing.lease_s <= WRITE_DEADLINE_S or timing.poll_s < 1:
+    if timing.lease_s <= timing.write_s or min(timing.poll_s, timing.read_s, timing.write_s) < 1:
         raise ConfigurationError(
             Text(
-                f"SEIKYU_TIMING_LEASE_S は{WRITE_DEADLINE_S}より大きく、SEIKYU_TIMING_POLL_S は1以上にしてください。",
-                f"SEIKYU_TIMING_LEASE_S must be over {WRITE_DEADLINE_S} and SEIKYU_TIMING_POLL_S at least 1.",
+                f"SEIKYU_TIMING_LEASE_S は WRITE_S（{timing.write_s}）より大きく、"
+                "POLL_S・READ_S・WRITE_S は1以上にしてください。",
+                f"SEIKYU_TIMING_LEASE_S must be over WRITE_S ({timing.write_s}), "
+                "and POLL_S, READ_S and WRITE_S at least 1.",
             )
         )
     return timing

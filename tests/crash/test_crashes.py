@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from crash.kills import BLOWS
 from crash.upstream import Ledger
 
@@ -28,6 +30,7 @@ def run(module: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.fault("F03", "F04", "F05", "F06")
 def test_kill_9_at_every_step_never_books_twice_and_every_action_ends_as_the_provider_has_it() -> None:
     said = run("crash.kills", "--kills", "150", "--seed", "1")
 
@@ -35,6 +38,7 @@ def test_kill_9_at_every_step_never_books_twice_and_every_action_ends_as_the_pro
     assert [blow.name for blow in BLOWS if f'"{blow.name}"' not in said] == []
 
 
+@pytest.mark.fault("F16", "F51")
 def test_64_approvers_execute_once_and_32_proposals_never_pass_the_days_limit() -> None:
     said = run("crash.race", "--rounds", "5", "--totals", "2")
 

@@ -60,6 +60,7 @@ def test_overlapping_transactions_keep_every_lock_so_another_process_cannot_remo
     store.close()
 
 
+@pytest.mark.fault("F10")
 @pytest.mark.parametrize("times", [1, 3])
 async def test_an_outcome_the_database_would_not_take_at_first_is_stored_later_or_told_as_possible(
     stage: Stage, times: int

@@ -298,6 +298,7 @@ async def test_a_dead_process_leaves_an_unknown_outcome_that_is_looked_up_not_re
     heir.presence.leave()
 
 
+@pytest.mark.fault("F17")
 async def test_a_sender_paused_past_its_lease_finds_the_fence_closed(stage: Stage) -> None:
     action = stage.propose("A-1", 50_000)
     claim = stage.claims.take(action.id)
@@ -308,6 +309,7 @@ async def test_a_sender_paused_past_its_lease_finds_the_fence_closed(stage: Stag
         stage.claims.guard(claim)
 
 
+@pytest.mark.fault("F17")
 async def test_a_late_answer_of_a_fenced_sender_changes_nothing(stage: Stage) -> None:
     action = stage.propose("A-1", 50_000)
     claim = stage.claims.take(action.id)

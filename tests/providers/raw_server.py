@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
-@dataclass
+@dataclass(eq=False)
 class Peer:
     """One accepted connection."""
 

@@ -294,6 +294,7 @@ async def test_nobody_decides_on_their_own_request(page: Page) -> None:
     assert page.votes(action) == []
 
 
+@pytest.mark.fault("F52")
 async def test_content_that_changed_after_it_was_shown_is_not_approved(page: Page) -> None:
     action = page.stage.propose("A-1", 200_000)
     browser = page.browser()
@@ -366,6 +367,7 @@ async def test_the_second_press_before_the_other_operator_is_told_that_it_is_rec
     assert page.votes(action) == ["tanaka"]
 
 
+@pytest.mark.fault("F51")
 async def test_of_an_approval_and_a_rejection_at_once_one_counts(page: Page) -> None:
     action = page.stage.propose("A-1", 200_000)
     one = page.browser()

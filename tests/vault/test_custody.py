@@ -351,6 +351,7 @@ async def test_a_refused_early_renewal_lets_the_old_token_serve_to_its_end(desk:
         await desk.token()
 
 
+@pytest.mark.fault("F45")
 async def test_a_refusal_because_another_process_renewed_is_not_shown(desk: Desk) -> None:
     async def renewed_elsewhere() -> TokenResult:
         desk.clock.advance(LEASE_S + 1)  # our process slept
@@ -592,6 +593,7 @@ async def test_a_disconnection_counts_at_once(desk: Desk) -> None:
         await desk.token()
 
 
+@pytest.mark.fault("F47")
 async def test_a_lease_of_a_process_that_cannot_be_asked_is_waited_for(desk: Desk) -> None:
     desk.clock.advance(LIFE_S)
     far = Presence(desk.folder / "another-machine")

@@ -90,6 +90,7 @@ def survivor(vault: Vault, clock: SetClock, presence: Presence, server: StrictSe
     return TokenCustodian(vault, clock, presence, HttpRefresh(server.port))
 
 
+@pytest.mark.fault("F42")
 def test_eight_processes_make_one_request_for_each_expiry_and_keep_the_grant(
     vault: Vault, server: StrictServer, start: Start
 ) -> None:
@@ -123,6 +124,7 @@ def test_eight_processes_renew_early_without_making_anybody_wait(
     assert vault.grant(FREEE).secret.access_token.get_secret_value() == "access-1"
 
 
+@pytest.mark.fault("F47")
 async def test_a_kill_before_the_provider_acted_costs_nothing(
     clock: SetClock, vault: Vault, server: StrictServer, start: Start, survivor: TokenCustodian
 ) -> None:
@@ -145,6 +147,7 @@ async def test_a_kill_before_the_provider_acted_costs_nothing(
     assert (server.requests, server.reuses) == (1, 0)
 
 
+@pytest.mark.fault("F44")
 async def test_a_kill_between_the_answer_and_the_commit_is_told_within_a_second_and_tried_once(
     clock: SetClock, vault: Vault, server: StrictServer, start: Start, survivor: TokenCustodian
 ) -> None:

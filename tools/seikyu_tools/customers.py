@@ -98,11 +98,12 @@ async def _exact(query: str, reader: Reader) -> tuple[Customer, ...]:
 
 async def _by_name(query: str, command: LookupCustomer, reader: Reader) -> Found:
     """MFK cannot search names, so its pages are read and compared here, up to `MAX_PAGES`."""
-    cursor, found = command.cursor, list[Customer]()
-    for _ in range(MAX_PAGES):
+    cursor, found, seen = command.cursor, list[Customer](), set[str | None]()
+    while len(seen) < MAX_PAGES and cursor not in seen:  # a cursor that comes again would lead in a circle
+        seen.add(cursor)
         page = await _page(reader, limit=PAGE_SIZE, cursor=cursor)
         for customer in page.items:
-            if is_named(customer.name, query):
+            if is_named(customer.name, query) and customer not in found:
                 found.append(customer)
             if len(found) == command.limit:
                 is_last = customer is page.items[-1] and page.next_cursor is None

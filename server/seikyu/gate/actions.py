@@ -164,6 +164,13 @@ class Action(BaseModel):
     def note_texts(self) -> list[Text]:
         return [Text(**note) for note in json.loads(self.notes)]
 
+    @property
+    def written(self) -> Literal["no", "yes", "unknown"]:
+        """Whether the provider has it, as far as is known: what may have left once may still land."""
+        said = WRITTEN.get(self.state, "no")
+        is_open = self.state in {State.AWAITING, State.APPROVED}
+        return "unknown" if self.may_have_left and is_open else said
+
     def is_over(self, now: datetime) -> bool:
         """Whether the time to decide, or to execute, has run out."""
         return self.state in {State.AWAITING, State.APPROVED} and moment(self.expires_at) <= now

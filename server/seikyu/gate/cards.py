@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import STATE_TEXT, WRITTEN, Action, State, find
+from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals, check_digest, conclusions
@@ -163,7 +163,7 @@ class CardIndex:
             summary=self.summary(action).say(lang),
             amount_yen=particulars.amount,
             counterparty=None if particulars.counterparty_name is None else shown(particulars.counterparty_name, 100),
-            written=WRITTEN.get(action.state, "no"),
+            written=action.written,
             provider_ref=action.reference,
             provider_status=_provider_status(facts),
             approvals=f"{have}/{action.approvers}",

@@ -115,9 +115,13 @@ class Executor:
         for wait_s in self._record_waits_s:
             await anyio.sleep(wait_s)
             try:
-                return await self._store.run(lambda: self._claims.finish(claim, sent))
+                action = await self._store.run(lambda: self._claims.finish(claim, sent))
             except SeikyuError as error:
                 log.warning("the outcome of %s is not stored yet: %s", claim.action.id, error.what.en)
+                continue
+            if isinstance(sent, Different):
+                log.critical("a person must look at %s: %s", action.id, _account(sent))
+            return action
         log.critical("the outcome of %s could not be stored: %s", claim.action.id, _account(sent))
         raise OutcomeNotRecorded(
             Text(

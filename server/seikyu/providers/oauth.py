@@ -152,7 +152,14 @@ def _token(members: Mapping[str, object]) -> TokenAnswer | None:
         expires_in_s=expires_in,
         refresh_token=None if refresh is None else SecretStr(str(refresh)),
         scope=scope if isinstance(scope, str) else None,
+        company=_company(members.get("company_id")),
     )
+
+
+def _company(value: object) -> str | None:
+    """Freee names the company beside the token, as a number; the others say nothing."""
+    is_id = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    return str(value) if is_id else None
 
 
 def _refusal(members: Mapping[str, object]) -> TokenRefused | None:

@@ -21,6 +21,8 @@ class TokenAnswer:
     """None: the provider sent none; the stored one stays in force."""
     scope: str | None = None
     """As granted, words parted by spaces; None when the provider did not say."""
+    company: str | None = None
+    """The provider's id of the company the token is for; None when the provider did not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[0-9A-Za-z_-]{43}=?", re.ASCII)
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 """Never through a symbolic link, and never waiting for a pipe."""
-_READ_CAP: Final = 200
+_READ_CAP: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,15 @@ KeyRingSource: TypeAlias = Callable[[], KeyRing]
 
 
 def read_key_ring(home: Path, environ: Mapping[str, str] = os.environ) -> KeyRing:
-    """The key of `SEIKYU_MASTER_KEY`, else of `<home>/master.key`.
+    """The keys of `SEIKYU_MASTER_KEY`, else of `<home>/master.key`: the one that seals, then those that still open.
 
     A source that is present and wrong is never passed over for the next one.
 
     Raises:
         ConfigurationError: no key, one that is not 32 bytes, or a key file that others can reach.
     """
-    key = _from_variable(environ) or _from_file(home / FILE_NAME)
-    if key is None:
+    keys = _from_variable(environ) or _from_file(home / FILE_NAME)
+    if not keys:
         raise ConfigurationError(
             Text("マスターキーがありません。", "There is no master key."),
             Text(
@@ -83,7 +83,7 @@ def read_key_ring(home: Path, environ: Mapping[str, str] = os.environ) -> KeyRin
                 f"Let `seikyu connect` make one, or set {VARIABLE}.",
             ),
         )
-    return KeyRing(key)
+    return KeyRing(keys[0], keys[1:])
 
 
 def create_key_file(home: Path) -> MasterKey:
@@ -112,23 +112,27 @@ def create_key_file(home: Path) -> MasterKey:
     return key
 
 
-def _from_variable(environ: Mapping[str, str]) -> MasterKey | None:
-    text = environ.get(VARIABLE, "").strip()
-    if not text:
-        return None
-    return _parsed(text) or _refuse_content(VARIABLE)
+def _from_variable(environ: Mapping[str, str]) -> tuple[MasterKey, ...]:
+    text = environ.get(VARIABLE, "")
+    return _all_of(text, VARIABLE) if text.strip() else ()
 
 
-def _from_file(path: Path) -> MasterKey | None:
+def _from_file(path: Path) -> tuple[MasterKey, ...]:
     try:
         descriptor = os.open(path, _OPEN)
     except FileNotFoundError:
-        return None
+        return ()
     except OSError as error:
         raise _unusable(path, error) from error
     with os.fdopen(descriptor, "rb") as file:
         _refuse_exposed(path, os.fstat(file.fileno()))
-        return _parsed(file.read(_READ_CAP).decode("ascii", "replace").strip()) or _refuse_content(str(path))
+        return _all_of(file.read(_READ_CAP).decode("ascii", "replace"), str(path))
+
+
+def _all_of(text: str, where: str) -> tuple[MasterKey, ...]:
+    """Every word of `text` as a key; one that is none spoils them all."""
+    keys = tuple(_parsed(word) or _refuse_content(where) for word in text.split())
+    return keys or (_refuse_content(where),)
 
 
 def _parsed(text: str) -> MasterKey | None:

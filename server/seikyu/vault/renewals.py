@@ -214,7 +214,7 @@ class Renewals:
     def _keep(self, lease: Lease, answer: TokenAnswer) -> SecretStr | None:
         former = lease.grant.secret
         secret = former.after(answer)
-        state = GrantState.SCOPE_LOST if former.is_narrowed_by(answer) else GrantState.READY
+        state = GrantState.SCOPE_LOST if former.is_undone_by(answer) else GrantState.READY
         expires_at = lease.begun_at + life_of(answer)
         is_kept = self._stored(lease, secret, state, expires_at)
         return secret.access_token if is_kept and state is GrantState.READY else None

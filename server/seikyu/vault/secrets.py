@@ -41,7 +41,7 @@ class GrantState(StrEnum):
     """That try was begun."""
     NEEDS_LOGIN = "needs_login"
     SCOPE_LOST = "scope_lost"
-    """The provider renewed the grant with fewer rights: nothing is done with them before a person looked."""
+    """The provider renewed it with fewer rights, or for another company: nothing is done before a person looked."""
 
 
 class _ApiKey(BaseModel):
@@ -60,6 +60,7 @@ class OAuthSecret(BaseModel):
     access_token: SecretStr
     refresh_token: SecretStr | None
     scope: str | None
+    company: str | None = None
 
     def after(self, answer: TokenAnswer) -> OAuthSecret:
         """With the tokens of `answer`; what the provider did not say stays as it was. Source: RFC 6749, 6."""
@@ -68,12 +69,14 @@ class OAuthSecret(BaseModel):
                 "access_token": answer.access_token,
                 "refresh_token": answer.refresh_token or self.refresh_token,
                 "scope": answer.scope or self.scope,
+                "company": self.company or answer.company,
             }
         )
 
-    def is_narrowed_by(self, answer: TokenAnswer) -> bool:
-        """Whether a right that was granted is missing from `answer`."""
-        return bool(answer.scope) and not _words(self.scope) <= _words(answer.scope)
+    def is_undone_by(self, answer: TokenAnswer) -> bool:
+        """Whether `answer` lacks a right that was granted, or is for another company."""
+        is_narrower = bool(answer.scope) and not _words(self.scope) <= _words(answer.scope)
+        return is_narrower or (answer.company or self.company) != (self.company or answer.company)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Vault:
             access_token=answer.access_token,
             refresh_token=answer.refresh_token,
             scope=answer.scope,
+            company=answer.company,
         )
         self._put(connection, secret, expires_at=self._clock.now() + life_of(answer))
 

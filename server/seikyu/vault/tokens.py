@@ -164,8 +164,8 @@ def _login_required(grant: Grant) -> LoginRequired:
     name, provider = grant.connection.name, grant.connection.provider
     if grant.state is GrantState.SCOPE_LOST:
         what = Text(
-            f"{provider} が接続 {name} の権限を減らしました。",
-            f"{provider} renewed connection {name} with fewer rights than were granted.",
+            f"{provider} が接続 {name} を、許可した時と違う権限または会社で更新しました。",
+            f"{provider} renewed connection {name} with fewer rights than were granted, or for another company.",
         )
     else:
         what = Text(

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from anyio import to_thread
 from pydantic import BaseModel, ValidationError
 
-from seikyu.errors import ConfigurationError, LoginRequired, ProviderRefused, SeikyuError, Text
+from seikyu.errors import ConfigurationError, LoginRequired, ProviderRefused, SeikyuError, StoreDamaged, Text
 from seikyu.providers.addresses import build_url, checked_base_url
 from seikyu.providers.answers import HttpAnswer
 from seikyu.providers.bodies import Body, body_with_document, json_body
@@ -81,7 +81,7 @@ class InvoxClient:
             if _is_expired(written):
                 return await self._renew(secret)
         except SeikyuError as error:  # before the first byte, or after a 401: invox did nothing
-            is_for_a_person = isinstance(error, LoginRequired | ConfigurationError)
+            is_for_a_person = isinstance(error, LoginRequired | ConfigurationError | StoreDamaged)
             return NotSent(error.what + error.next_step, needs_person=is_for_a_person)
         return _judge(operation, request, written)
 

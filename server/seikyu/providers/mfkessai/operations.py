@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from seikyu.errors import Text
+from seikyu.models import shown
 from seikyu.providers.mfkessai.models import (
     Billing,
     CanceledTransaction,
@@ -41,6 +42,8 @@ from seikyu.spec import (
 )
 
 _NOT_FOUND: Final = 404
+_MOST_NAMED: Final = 5
+"""Of several transactions under one number."""
 
 
 async def find_registered(reader: Reader, request: ProviderRequest) -> Finding:
@@ -52,11 +55,12 @@ async def find_registered(reader: Reader, request: ProviderRequest) -> Finding:
             return Absent()
         case (found,):
             return compare_registration(request, found)
-        case _:
+        case several:
+            ids = ", ".join(shown(found.id, 100) for found in several[:_MOST_NAMED])
             return Different(
                 Text(
-                    "同じ番号の取引がMFKに複数あります。人による確認が必要です。",
-                    "MFK has several transactions under this number; a person must look.",
+                    f"同じ番号の取引がMFKに{len(several)}件あります（{ids}）。人による確認が必要です。",
+                    f"MFK has {len(several)} transactions under this number ({ids}); a person must look.",
                 )
             )
 

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from faults.catalogue import CATALOGUE, NOT_YET, proofs
+
+
+def test_every_fault_of_the_catalogue_has_a_test_or_says_why_not() -> None:
+    proved = {proof.number for proof in proofs()}
+
+    assert [fault.number for fault in CATALOGUE if fault.number not in proved] == list(NOT_YET)
+    assert all(NOT_YET.values())
+
+
+def test_no_test_carries_a_number_that_is_not_in_the_catalogue() -> None:
+    known = {fault.number for fault in CATALOGUE}
+
+    assert [proof for proof in proofs() if proof.number not in known] == []
+
+
+def test_the_catalogue_has_64_faults_that_differ() -> None:
+    assert [fault.number for fault in CATALOGUE] == [f"F{place:02}" for place in range(1, 65)]
+    assert len({fault.what for fault in CATALOGUE}) == 64
