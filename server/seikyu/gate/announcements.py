@@ -93,6 +93,13 @@ _ACTION_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
             "Its sender stopped half-way; the outcome is looked up: {what}.",
         ),
     ),
+    "concluded": (
+        NoticeKind.DECIDED,
+        Text(
+            "{by} さんが結果を記録しました。他の操作者の確認も必要です: {what}。",
+            "{by} recorded what became of it; others have to say the same: {what}.",
+        ),
+    ),
     "resolved": (
         NoticeKind.OUTCOME,
         Text("{by} さんが結果を記録しました: {what}。", "{by} recorded what became of {what}."),
@@ -145,13 +152,25 @@ _HOUSE_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
     "operator.enrolled": (
         NoticeKind.ALARM,
         Text(
-            "操作者 {name} が登録されました（保証人 {endorsed_by}）。心当たりがなければ seikyu freeze で停止を。",
-            "Operator {name} was enrolled, vouched for by {endorsed_by}; if nobody knows of it, run `seikyu freeze`.",
+            "操作者 {name} が登録されました（保証人 {by}）。心当たりがなければ seikyu freeze で停止を。",
+            "Operator {name} was enrolled, vouched for by {by}; if nobody knows of it, run `seikyu freeze`.",
         ),
     ),
     "operator.removed": (
         NoticeKind.ALARM,
-        Text("{removed_by} さんが操作者 {name} を削除しました。", "{removed_by} removed operator {name}."),
+        Text("{by} さんが操作者 {name} を削除しました。", "{by} removed operator {name}."),
+    ),
+    "operator.granted": (
+        NoticeKind.ALARM,
+        Text("{by} さんが操作者 {name} の役割と上限額を変えました。", "{by} changed the roles and ceiling of {name}."),
+    ),
+    "operator.delegated": (
+        NoticeKind.ALARM,
+        Text("{by} さんが {name} さんに決定の権限を委任しました。", "{by} lent {name} the right to decide."),
+    ),
+    "operator.undelegated": (
+        NoticeKind.ALARM,
+        Text("{by} さんが {name} さんへの権限の委任を終えました。", "{by} took back what was lent to {name}."),
     ),
 }
 
@@ -172,7 +191,7 @@ def about_action(kind: str, record: Record, action: Action, title: Text) -> Anno
     """What a row about an action has to tell; None when nobody needs to hear of it."""
     stands = str(record.get("state", action.state.value))
     told, said = _ACTION_EVENTS.get(kind, (NoticeKind.DECIDED, None))
-    if stands == State.MANUAL_REVIEW and told is not NoticeKind.ALARM:
+    if record.get("state") == State.MANUAL_REVIEW and told is not NoticeKind.ALARM:
         told, said = NoticeKind.NEEDS_PERSON, _NEEDS_PERSON
     elif not _is_worth_telling(kind, record, stands):
         return None
@@ -204,5 +223,5 @@ def about_house(kind: str, record: Record) -> Announcement | None:
 
 def _values(record: Record) -> dict[str, str]:
     """The names and ids of a record that a sentence may hold, made safe to show."""
-    names = ("by", "reference", "os_user", "name", "endorsed_by", "removed_by", "connection", "event")
+    names = ("by", "reference", "os_user", "name", "connection", "event")
     return {name: shown(str(record.get(name) or "—"), 100) for name in names}
