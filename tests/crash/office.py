@@ -23,6 +23,7 @@ from seikyu.store.database import Store
 from seikyu.store.presence import Presence
 
 PASSPHRASE: Final = "correct horse battery"
+CHEAP: Final = {"iterations": 1, "lanes": 1, "memory_cost": 8}
 REQUESTER: Final = "suzuki"
 START: Final = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ def make_home(folder: Path, policy: str = POLICY, *, names: tuple[str, ...] = ("
     settings = Settings(home=folder, config=folder, requester=REQUESTER, connections=(CONNECTION,))
     store, clock, keys = Store(settings.database), SteppedClock(), list[Key]()
     for name in names:
-        operators.enrol(store, clock, name, PASSPHRASE, endorser=keys[0] if keys else None)
+        operators.enrol(store, clock, name, PASSPHRASE, endorser=keys[0] if keys else None, cost=CHEAP)
         keys.append(operators.unlock(store, clock, name, PASSPHRASE))
     store.close()
     return Home(settings, PolicyBook(settings.policy_file), tuple(keys))

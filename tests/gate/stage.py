@@ -45,6 +45,8 @@ from seikyu.store.database import Store
 from seikyu.store.presence import Presence
 
 PASSPHRASE = "correct horse battery"
+CHEAP = {"iterations": 1, "lanes": 1, "memory_cost": 8}
+"""A passphrase nobody guesses at costs nothing to try; the real cost is tested where it matters."""
 
 POLICY = """
 schema = 1
@@ -176,7 +178,7 @@ class Stage:
         return self.desk.propose(self.proposal(number, amount, **more))
 
     def enrol(self, name: str, endorser: Key | None = None) -> Key:
-        operators.enrol(self.store, self.clock, name, PASSPHRASE, endorser=endorser)
+        operators.enrol(self.store, self.clock, name, PASSPHRASE, endorser=endorser, cost=CHEAP)
         return operators.unlock(self.store, self.clock, name, PASSPHRASE)
 
     def approve(self, action: Action, key: Key) -> Action:

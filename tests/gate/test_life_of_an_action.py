@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import pytest
@@ -115,7 +116,18 @@ async def test_a_second_operator_needs_the_voice_of_the_first(stage: Stage) -> N
         operators.enrol(stage.store, stage.clock, "mallory", PASSPHRASE, endorser=None)
 
 
-async def test_an_operator_written_into_the_database_by_hand_decides_nothing(stage: Stage) -> None:
+async def test_a_guess_at_a_passphrase_costs_what_rfc_9106_asks_for(stage: Stage) -> None:
+    operators.enrol(stage.store, stage.clock, "tanaka", PASSPHRASE, endorser=None)
+    with stage.store.read() as tx:
+        row = tx.one("operator", name="tanaka")
+    assert row is not None
+    stored = json.loads(row["wrapped_key"])
+
+    assert stored["cost"] == {"iterations": 4, "lanes": 1, "memory_cost": 65_536}
+    assert operators.unlock(stage.store, stage.clock, "tanaka", PASSPHRASE).name == "tanaka"
+
+
+def test_an_operator_written_into_the_database_by_hand_decides_nothing(stage: Stage) -> None:
     first = stage.enrol("tanaka")
     mallory = stage.enrol("sato", first)
     action = stage.propose("A-1", 100_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
+from datetime import date
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from gate.messenger import PretendChannel, messenger, rows, states
 from gate.stage import Stage, make_stage
 from seikyu.errors import NotDelivered, Text
-from seikyu.gate import audit, freezing
+from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import State
 from seikyu.gate.gathering import FLOOD_AFTER, FLOOD_WINDOW_S
 from seikyu.gate.notices import Notice
@@ -56,6 +57,24 @@ def another(stage: Stage) -> Generator[Presence]:
 
 
 # what is told
+
+
+async def test_whoever_may_decide_is_told_of_as_soon_as_it_changes(stage: Stage) -> None:
+    channel, key = PretendChannel(), stage.enrol("tanaka")
+    stage.enrol("sato", key)
+    operators.grant(stage.store, stage.clock, "sato", roles=["manager"], ceiling=1_000_000, by=key)
+    operators.lend(stage.store, stage.clock, "sato", until=date(2026, 12, 1), ceiling=None, by=key)
+    operators.take_back(stage.store, stage.clock, "sato", by=key)
+    operators.remove(stage.store, stage.clock, "sato", by=key)
+    await messenger(stage, channel).round()
+
+    assert channel.said[1:] == [
+        ("alarm", "Operator sato was enrolled, vouched for by tanaka; if nobody knows of it, run `seikyu freeze`."),
+        ("alarm", "tanaka changed the roles and ceiling of sato."),
+        ("alarm", "tanaka lent sato the right to decide."),
+        ("alarm", "tanaka took back what was lent to sato."),
+        ("alarm", "tanaka removed operator sato."),
+    ]
 
 
 async def test_a_request_its_approval_and_its_outcome_are_each_told_with_who_how_much_and_which(stage: Stage) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from seikyu.gate.canonical import canonical
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-ARGON2: Final = {"iterations": 4, "lanes": 1, "memory_cost": 64 * 1024}
+Cost: TypeAlias = Mapping[str, int]
+"""What one guess at a passphrase costs: `iterations`, `lanes`, `memory_cost` (KiB)."""
+
+ARGON2: Final[Cost] = {"iterations": 4, "lanes": 1, "memory_cost": 64 * 1024}
 """64 MiB as in RFC 9106, 4, with one lane and one pass more: two derivations with several lanes at the same time
 never return (seen with cryptography 50.0.2 on OpenSSL 4.0.3)."""
 
@@ -31,7 +35,7 @@ class Key:
         return self.private.sign(message).hex()
 
 
-def _derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
+def _derive(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     hasher = Argon2id(
@@ -45,14 +49,14 @@ def _derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
     return hasher.derive(unicodedata.normalize("NFKC", passphrase).encode())
 
 
-def wrap(private: Ed25519PrivateKey, passphrase: str, name: str) -> str:
-    """The key as it is stored, bound to its holder's name."""
+def wrap(private: Ed25519PrivateKey, passphrase: str, name: str, cost: Cost = ARGON2) -> str:
+    """The key as it is stored, bound to its holder's name; `cost` is stored with it."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     salt, nonce = os.urandom(16), os.urandom(12)
-    key = _derive(passphrase, salt, ARGON2)
+    key = _derive(passphrase, salt, cost)
     sealed = AESGCM(key).encrypt(nonce, private.private_bytes_raw(), name.encode())
-    return canonical({"cost": ARGON2, "salt": salt.hex(), "nonce": nonce.hex(), "sealed": sealed.hex()}).decode()
+    return canonical({"cost": dict(cost), "salt": salt.hex(), "nonce": nonce.hex(), "sealed": sealed.hex()}).decode()
 
 
 def unwrap(wrapped: str, passphrase: str, name: str) -> Ed25519PrivateKey | None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from seikyu.errors import StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit, mandates
+from seikyu.gate.keys import ARGON2, Cost, unwrap, wrap
 from seikyu.gate.keys import Key as Key  # noqa: PLC0414 - a word of this room too
 from seikyu.gate.keys import is_signed as is_signed  # noqa: PLC0414
-from seikyu.gate.keys import unwrap, wrap
 from seikyu.gate.mandates import Operator as Operator  # noqa: PLC0414
 from seikyu.gate.mandates import everyone
 from seikyu.gate.mandates import same_person as same_person  # noqa: PLC0414
@@ -50,8 +50,11 @@ def enrol(
     endorser: Key | None,
     roles: Collection[str] = (),
     ceiling: int | None = None,
+    cost: Cost = ARGON2,
 ) -> Operator:
     """Add an operator. The first vouches for themselves; every later one needs an operator's unlocked key.
+
+    `cost` is what each guess at the passphrase costs whoever steals the database.
 
     Raises:
         VoteRefused: weak passphrase, name taken, nobody vouches, or more than the endorser could hand out.
@@ -61,7 +64,7 @@ def enrol(
     _check_new(name, passphrase)
     private = Ed25519PrivateKey.generate()
     public_key = private.public_key().public_bytes_raw().hex()
-    wrapped = wrap(private, passphrase, name)
+    wrapped = wrap(private, passphrase, name, cost)
     now, signer = clock.now(), endorser or Key(name, private)
     with store.write() as tx:
         row = mandates.say(
