@@ -324,9 +324,10 @@ class _Opened:
         from seikyu.vault.secrets import Vault
         from seikyu.vault.tokens import TokenCustodian
 
-        settings, clock, book = home.settings, home.clock, home.book()
+        settings, book = home.settings, home.book()
         self.home = home
         self.store = Store(settings.store_place)
+        self.clock = clock = self.store.clock(home.clock)
         self.anchor_file = AnchorFile(settings.anchors_file)
         self.anchors = Anchoring(self.store, clock, self.anchor_file)
         self.presence = Presence(settings.home / "alive")
@@ -366,7 +367,7 @@ class _Opened:
         from seikyu.gate.reminders import Reminders
         from seikyu.providers.catalog import WRITE_OPERATIONS
 
-        settings, clock, timing = self.home.settings, self.home.clock, self.home.settings.timing
+        settings, clock, timing = self.home.settings, self.clock, self.home.settings.timing
         channels = [notifier.name for notifier in self.notifiers]
         gathering = Gathering(self.store, clock, channels=channels, operations=WRITE_OPERATIONS)
         return Delivery(
@@ -386,7 +387,7 @@ class _Opened:
         command = self.home.settings.anchor_command
         if not command:
             return None
-        return AnchorCopies(self.store, self.home.clock, self.anchor_file, AnchorCommand(command))
+        return AnchorCopies(self.store, self.clock, self.anchor_file, AnchorCommand(command))
 
     @cached_property
     def rooms(self) -> Rooms:
@@ -397,7 +398,7 @@ class _Opened:
         return Rooms(
             settings=self.home.settings,
             store=self.store,
-            clock=self.home.clock,
+            clock=self.clock,
             desk=self.desk,
             cards=self.cards,
             executor=self.executor,
@@ -415,7 +416,7 @@ class _Opened:
 
         return Operations(
             store=self.store,
-            clock=self.home.clock,
+            clock=self.clock,
             desk=self.desk,
             cards=self.cards,
             ballots=self.ballots,
@@ -460,7 +461,7 @@ class _Opened:
 
         return ApprovalRooms(
             store=self.store,
-            clock=self.home.clock,
+            clock=self.clock,
             desk=self.desk,
             cards=self.cards,
             ballots=self.ballots,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +75,22 @@ class Claims:
 
         Raises:
             ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
+            CommitUnknown: the database went away; if the claim is there after all, its lease ends it unsent.
         """
+        mark = secrets.token_hex(8)
+        return self._store.sure(lambda: self._take(action_id, mark), lambda: self._taken(action_id, mark))
+
+    def _taken(self, action_id: str, mark: str) -> Claim | None:
+        """After a commit without an answer: the claim if the log has it, else None. Nothing is sent on a guess."""
+        with self._store.write() as tx:
+            said = next((row for row in audit.history(tx, action_id) if row.get("claim") == mark), None)
+            action = find(tx, action_id)
+            if said is None or action.state is not State.EXECUTING or action.epoch != said["epoch"]:
+                return None
+            connection, operation = self._bound(action)
+            return Claim(action, operation, connection)
+
+    def _take(self, action_id: str, mark: str) -> Claim | None:
         policy = self._book.current()
         owner = self._presence.appear()
         with self._store.write() as tx:
@@ -102,9 +118,10 @@ class Claims:
             if news or not _still_allowed(verdict, rights):
                 self._send_back(tx, action, verdict, situation.twins)
                 return None
-            return Claim(self._begin(tx, action, owner, [right.said for right in rights]), operation, connection)
+            said = [right.said for right in rights]
+            return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection)
 
-    def _begin(self, tx: Tx, action: Action, owner: str, names: list[str]) -> Action:
+    def _begin(self, tx: Tx, action: Action, owner: str, names: list[str], *, mark: str) -> Action:
         now = self._clock.now()
         claimed = move(
             tx,
@@ -118,6 +135,7 @@ class Claims:
             lease_owner=owner,
             lease_until=timestamp(now + timedelta(seconds=self._settings.timing.lease_s)),
             approved_by=names,
+            claim=mark,
         )
         tx.run("add_attempt", action_id=action.id, epoch=claimed.epoch, started_at=timestamp(now))
         return claimed
@@ -184,7 +202,7 @@ class Claims:
         """
         with self._store.write() as tx:
             action, now = find(tx, claim.action.id), self._clock.now()
-            tx.run(
+            is_first = tx.run(
                 "end_attempt",
                 action_id=action.id,
                 epoch=claim.epoch,
@@ -192,6 +210,8 @@ class Claims:
                 outcome=type(sent).__name__,
                 detail=_detail(sent),
             )
+            if not is_first:  # stored already, by a commit whose answer was lost
+                return action
             if action.state is not State.EXECUTING or action.epoch != claim.epoch:
                 audit.append(tx, now, "fenced", action.id, epoch=claim.epoch, outcome=type(sent).__name__)
                 return action

@@ -72,9 +72,13 @@ class Desk:
             ConfigurationError: the policy cannot be read; nothing was stored.
             NotAllowed: too many open requests, or the natural key is in use by another action.
         """
+        # the second time it finds what the first one stored, if it did
+        return self._store.sure(lambda: self._propose(proposal), lambda: self._propose(proposal))
+
+    def _propose(self, proposal: Proposal) -> Action:
         policy = self._book.current()
         with self._store.write() as tx:
-            earlier = self._earlier(tx, proposal.call_digest)
+            earlier = self._stored(tx, proposal) or self._earlier(tx, proposal.call_digest)
             if earlier is not None:
                 return earlier
             self._refuse_flood(tx, proposal.principal.requester)
@@ -90,6 +94,11 @@ class Desk:
             NotFound: not this requester's.
             NotAllowed: it is being sent, or it is over.
         """
+        return self._store.sure(
+            lambda: self._withdraw(action_id, principal), lambda: self._withdraw(action_id, principal)
+        )
+
+    def _withdraw(self, action_id: str, principal: Principal) -> Action:
         now = self._clock.now()
         with self._store.write() as tx:
             action = own(find(tx, action_id), principal)
@@ -130,6 +139,10 @@ class Desk:
                 return max(0, action.approvers - lacking(action.decision, approvals(tx, action)).people)
         except StoreDamaged:
             return 0
+
+    def _stored(self, tx: Tx, proposal: Proposal) -> Action | None:
+        row = tx.one("action", id=proposal.action_id)
+        return None if row is None else Action.model_validate(row)
 
     def _earlier(self, tx: Tx, call_digest: str) -> Action | None:
         after = timestamp(self._clock.now() - REJECTION_STANDS)

@@ -23,6 +23,7 @@ from seikyu.store.database import Row, Store, Tx
 
 Decision: TypeAlias = Literal["approve", "reject", "return", "revoke", "resolve"]
 
+_LOST = Text("データベースとの接続が切れました。", "The connection to the database was lost.")
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
 _DECIDED_IN: Final = {"revoke": State.APPROVED, "resolve": State.MANUAL_REVIEW}
 MAX_REASON: Final = 500
@@ -63,11 +64,26 @@ class BallotBox:
             NotFound: no such action.
         """
         now = self._clock.now()
+        return self._store.sure(lambda: self._cast(ballot, key, now), lambda: self._recorded(ballot, key, now))
+
+    def _cast(self, ballot: Ballot, key: Key, now: datetime) -> Action:
         with self._store.write() as tx:
             action = find(tx, ballot.action_id)
             _check_right(tx, action, ballot, key, now)
             _seal(tx, action, ballot, key, now)
             return self._count(tx, action, ballot, key, now)
+
+    def _recorded(self, ballot: Ballot, key: Key, now: datetime) -> Action:
+        """After a commit without an answer: the action, if the vote is there.
+
+        Raises:
+            VoteRefused: it is not.
+        """
+        vote = {"operator": key.name, "decision": ballot.decision, "voted_at": timestamp(now)}
+        with self._store.write() as tx:
+            if tx.one("has_vote", action_id=ballot.action_id, **vote) is None:
+                raise _refuse(_LOST, Text("もう一度決定してください。", "Decide again."))
+            return find(tx, ballot.action_id)
 
     def resolve(self, ballot: Ballot, key: Key, *, reference: str | None) -> Action:
         """Say what became of an action nobody but a person can look up; `ballot.reason` is the evidence.
@@ -79,6 +95,11 @@ class BallotBox:
             VoteRefused: as for a vote; the requester may not say what became of their own request.
         """
         now = self._clock.now()
+        return self._store.sure(
+            lambda: self._resolve(ballot, key, now, reference), lambda: self._recorded(ballot, key, now)
+        )
+
+    def _resolve(self, ballot: Ballot, key: Key, now: datetime, reference: str | None) -> Action:
         with self._store.write() as tx:
             action = find(tx, ballot.action_id)
             _check_right(tx, action, ballot, key, now)

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import SecretStr
 
-from seikyu.errors import NOTHING, ConfigurationError, SeikyuError, StoreBusy, Text
+from seikyu.errors import NOTHING, CommitUnknown, ConfigurationError, SeikyuError, StoreBusy, Text
+from seikyu.models import Clock
 
 Value: TypeAlias = str | int | None
 Row: TypeAlias = Mapping[str, Any]
@@ -94,6 +95,10 @@ class Engine(Protocol):
         """A connection in a transaction that sees one state."""
         ...
 
+    def clock(self, machine: Clock) -> Clock:
+        """The clock all processes on this database share: its own, or `machine` where there is one machine."""
+        ...
+
     def close(self) -> None:
         """Close every idle connection."""
         ...
@@ -126,6 +131,23 @@ class Store:
         with self._engine.read() as connection:
             yield Tx(connection, self._engine.dialect)
 
+    def sure(self, work: Callable[[], ResultT], look: Callable[[], ResultT]) -> ResultT:
+        """Do `work`; after a commit without an answer, `look` says what came of it.
+
+        `look` asks in a transaction that writes: a commit that is still under way holds the writers' lock, so what
+        is seen then is final.
+
+        Raises:
+            CommitUnknown: `look` could not ask either; nothing may follow from the change.
+        """
+        try:
+            return work()
+        except CommitUnknown as unsure:
+            try:
+                return look()
+            except StoreBusy as error:
+                raise unsure from error
+
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Do `work` (which opens its own transaction) in a thread, so that the event loop goes on.
 
@@ -134,6 +156,13 @@ class Store:
         import anyio.to_thread
 
         return await anyio.to_thread.run_sync(work)
+
+    def clock(self, machine: Clock) -> Clock:
+        """The clock by which leases and requests end: `machine` for SQLite, the database's own on PostgreSQL.
+
+        Replicas whose machines disagree about the time would otherwise take over what another is still sending.
+        """
+        return self._engine.clock(machine)
 
     def close(self) -> None:
         """Close every idle connection; a later use opens them again."""

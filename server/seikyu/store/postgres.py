@@ -31,6 +31,7 @@ from seikyu.errors import (
     Taken,
     Text,
 )
+from seikyu.models import Clock
 from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, Dialect
 from seikyu.store.postgres_opening import (
     LOCK,
@@ -102,6 +103,10 @@ class PostgresEngine:
         with self._borrowed(_BEGIN_READ) as connection:
             yield connection
             connection.execute("ROLLBACK")
+
+    def clock(self, machine: Clock) -> Clock:
+        del machine
+        return self
 
     def close(self) -> None:
         while (connection := self._one_idle()) is not None:

@@ -22,8 +22,8 @@ LOCK: Final = int.from_bytes(b"seikyu")
 
 _ON_OPENING: Final = (
     f"SET lock_timeout = '{BUSY_TIMEOUT_S}s';"
-    # a process that stops or loses its network inside a transaction must not hold up all others
-    " SET idle_in_transaction_session_timeout = '60s';"
+    # a process that stops or loses its network inside a transaction must not hold up the others for their whole wait
+    " SET idle_in_transaction_session_timeout = '20s';"
     " SET timezone = 'UTC';"
     " SET client_min_messages = error;"
     " SELECT current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"

@@ -27,9 +27,10 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from seikyu.errors import StoreBusy
+from seikyu.errors import CommitUnknown, StoreBusy
 from seikyu.models import Clock, timestamp
 from seikyu.spec import Connection
+from seikyu.store.database import Tx
 from seikyu.store.presence import Presence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
 from seikyu.vault.secrets import Grant, GrantState, OAuthSecret, Vault, life_of
@@ -143,6 +144,23 @@ def _is_same(grant: Grant, refused: SecretStr | None) -> bool:
     return hmac.compare_digest(ours, refused.get_secret_value().encode())
 
 
+_LEASED: Final = ("sealed", "state", "lease_owner", "lease_until")
+
+
+def _take(tx: Tx, lease: Lease) -> bool:
+    changed = tx.run(
+        "lease_secret",
+        connection=lease.grant.connection.name,
+        generation=lease.grant.generation,
+        sealed=lease.grant.sealed,
+        from_state=lease.grant.state,
+        to_state=lease.state,
+        lease_owner=lease.owner,
+        lease_until=timestamp(lease.until),
+    )
+    return changed == 1
+
+
 class Renewals:
     """Moves grants from state to state, each in one short transaction: compare with what was read, set."""
 
@@ -164,21 +182,24 @@ class Renewals:
         Raises:
             StoreBusy: the database stayed locked; nothing was begun.
         """
-        owner, state = self._presence.appear(), _BEGINS[grant.state]
+        tried: list[Lease] = []
+        return self._vault.store.sure(lambda: self._try(grant, tried), lambda: self._found(tried))
+
+    def _try(self, grant: Grant, tried: list[Lease]) -> Lease | None:
+        owner = self._presence.appear()
         with self._vault.store.write() as tx:
             now = self._clock.now()  # inside: waiting for the lock must not eat up the lease
-            until = now + timedelta(seconds=LEASE_S)
-            changed = tx.run(
-                "lease_secret",
-                connection=grant.connection.name,
-                generation=grant.generation,
-                sealed=grant.sealed,
-                from_state=grant.state,
-                to_state=state,
-                lease_owner=owner,
-                lease_until=timestamp(until),
-            )
-        return Lease(grant, owner, until, state, now) if changed else None
+            lease = Lease(grant, owner, now + timedelta(seconds=LEASE_S), _BEGINS[grant.state], now)
+            tried.append(lease)
+            return lease if _take(tx, lease) else None
+
+    def _found(self, tried: list[Lease]) -> Lease | None:
+        """After a commit without an answer: the lease that was tried, if it is there."""
+        (lease,) = tried
+        wanted = (lease.grant.sealed, lease.state, lease.owner, timestamp(lease.until))
+        with self._vault.store.write() as tx:
+            row = tx.one("secret", connection=lease.grant.connection.name) or {}
+        return lease if wanted == tuple(row.get(name) for name in _LEASED) else None
 
     def finish(self, lease: Lease, result: TokenResult) -> SecretStr | None:
         """Record how the renewal ended; the new access token when it is stored and may be used.
@@ -226,13 +247,18 @@ class Renewals:
                 return self._vault.replace_grant(
                     lease.grant, secret, state=state, obtained_at=lease.begun_at, expires_at=expires_at
                 )
-            except StoreBusy:
+            except (StoreBusy, CommitUnknown):  # what was stored after all is not stored again
                 left -= 1
                 if left == 0:
                     raise
 
     def _release(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
         """Give the lease back; without effect when it is no longer ours to give."""
+        self._vault.store.sure(
+            lambda: self._let_go(lease, to_state, rest_s=rest_s), lambda: self._let_go(lease, to_state, rest_s=rest_s)
+        )
+
+    def _let_go(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
         not_before = None if rest_s is None else timestamp(self._clock.now() + timedelta(seconds=rest_s))
         grant = lease.grant
         with self._vault.store.write() as tx:

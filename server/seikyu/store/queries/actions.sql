@@ -170,6 +170,10 @@ VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :v
 SELECT operator, decision, statement, seal, via, voted_at FROM vote
 WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
 
+-- name: has_vote^
+SELECT 1 AS known FROM vote
+WHERE action_id = :action_id AND operator = :operator AND decision = :decision AND voted_at = :voted_at;
+
 -- name: every_vote
 SELECT * FROM vote;
 

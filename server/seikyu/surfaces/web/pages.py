@@ -17,7 +17,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from seikyu.errors import NOTHING, Lang, NotFound, SeikyuError, StoreBusy, StoreDamaged, Text, VoteRefused
+from seikyu.errors import (
+    NOTHING,
+    CommitUnknown,
+    Lang,
+    NotFound,
+    SeikyuError,
+    StoreBusy,
+    StoreDamaged,
+    Text,
+    VoteRefused,
+)
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.operators import Key, unlock
@@ -204,7 +214,7 @@ class _Pages:
         ballot = Ballot(_action_id(request), form.digest, form.decision, form.reason, via="web")
         try:
             action = await self._web.store.run(lambda: self._web.ballots.cast(ballot, key))
-        except (VoteRefused, StoreDamaged, StoreBusy) as error:
+        except (VoteRefused, StoreDamaged, StoreBusy, CommitUnknown) as error:
             return await self._refused(request, form, error)
         await self._wake(action)
         response = RedirectResponse(f"/approvals/{action.id}", status_code=303)
@@ -332,7 +342,7 @@ def _too_late(sheet: Sheet, form: DecisionForm) -> Text:
 
 def _banner(error: SeikyuError, *, is_decision: bool) -> Text:
     """What happened, and what an operator can do; next steps that name a tool are the agent's, not theirs."""
-    written = _NOT_RECORDED if is_decision else NOTHING
+    written = error.written if isinstance(error, CommitUnknown) else _NOT_RECORDED if is_decision else NOTHING
     return error.what + written + (NOTHING if isinstance(error, NotFound) else error.next_step)
 
 
@@ -342,6 +352,7 @@ def _status(error: SeikyuError) -> int:
         (StoreDamaged, 409),
         (VoteRefused, 403),
         (StoreBusy, 503),
+        (CommitUnknown, 503),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)
 
