@@ -68,6 +68,23 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> Iterator[SecretStr | None]:
+    """Where the state is: nothing for SQLite in the test's folder. Tests marked `both_stores` run on each."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield None
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "both_stores" in marks and "sqlite_only" not in marks and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[SecretStr]:
     """A PostgreSQL database with Seikyu's tables and nothing in them."""
     with postgres.database() as url:

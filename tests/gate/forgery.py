@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
+import psycopg
+
+from gate.stage import Stage
 from seikyu.gate.audit import GENESIS
 from seikyu.gate.canonical import canonical, sha256
+
+
+def forge(stage: Stage, statement: str, *values: object) -> int:
+    """Run `statement` past the gate; how many rows it changed."""
+    url = stage.settings.database_url
+    if url is not None:
+        with psycopg.connect(url.get_secret_value()) as there:
+            return there.execute(statement.replace("?", "%s").encode(), values or None).rowcount
+    with closing(sqlite3.connect(stage.settings.database)) as raw, raw:
+        return raw.execute(statement, values).rowcount
+
 
 COLUMNS = ("seq", "at", "kind", "action_id", "record", "prev")
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from seikyu.errors import ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import operators
@@ -231,16 +231,19 @@ def make_stage(
     outcome_class: OutcomeClass = OutcomeClass.A,
     provider: PretendProvider | None = None,
     clock: PretendClock | None = None,
+    database_url: SecretStr | None = None,
 ) -> Stage:
-    """A gate over the database in `folder`; two stages on one folder are two processes' views of it."""
+    """A gate over the database in `folder`, or at `database_url`; two stages on one are two processes' views of it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(policy, encoding="utf-8")
     clock = clock or PretendClock()
     provider = provider or PretendProvider()
     operation = make_operation(provider, outcome_class)
     operations = {operation.name: operation}
-    settings = Settings(home=folder, config=folder, requester="suzuki", connections=(CONNECTION,))
-    store, book, presence = Store(folder / "seikyu.db"), PolicyBook(settings.policy_file), Presence(folder / "alive")
+    settings = Settings(
+        home=folder, config=folder, requester="suzuki", connections=(CONNECTION,), database_url=database_url
+    )
+    store, book, presence = Store(settings.store_place), PolicyBook(settings.policy_file), Presence(folder / "alive")
     claims = Claims(store, clock, settings, book=book, operations=operations, presence=presence)
     reconciliation = Reconciliation(store, clock, settings.timing, claims, presence)
     return Stage(

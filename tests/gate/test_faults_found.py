@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gate.forgery import forge
 from gate.stage import POLICY, Stage, make_stage
 from seikyu.errors import ConfigurationError, OutcomeNotRecorded, StoreBusy, Text
 from seikyu.gate.actions import WRITTEN, Action, State
@@ -21,14 +21,10 @@ from seikyu.gate.votes import Ballot
 from seikyu.spec import Different, Done, Lost, NotSent, Principal, Refused, Sent
 from seikyu.store.database import Store
 
+pytestmark = pytest.mark.both_stores
+
 CUT = Lost(Text("切断", "cut"))
 CONFLICT = Refused(Text("登録済み", "exists"), 409, ("already_exists",))
-
-
-def tamper(stage: Stage, statement: str, *values: object) -> None:
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute(statement, values)
-    raw.close()
 
 
 async def proven_absent(stage: Stage, number: str = "A-1") -> Action:
@@ -143,7 +139,7 @@ async def test_one_spoilt_row_does_not_stop_the_others(stage: Stage, poison: str
     stage.approve(first, key)
     stage.clock.advance(seconds=1)
     second = stage.propose("A-2", 40_000, counterparty_id="C-2", counterparty_name="別の会社")
-    tamper(stage, poison)
+    forge(stage, poison)
 
     await stage.executor.sweep()
 
@@ -155,7 +151,7 @@ async def test_an_operation_changed_in_its_column_is_not_the_one_that_is_sent(st
     key = stage.enrol("tanaka")
     action = stage.propose("A-1", 100_000)
     stage.approve(action, key)
-    tamper(stage, "UPDATE action SET operation = 'mfkessai.cancel_transaction'")
+    forge(stage, "UPDATE action SET operation = 'mfkessai.cancel_transaction'")
 
     await stage.executor.sweep()
 
@@ -194,7 +190,7 @@ async def test_the_daily_limit_holds_for_what_was_approved_the_day_before(tmp_pa
     for number in range(3):
         stage.clock.advance(days=1)  # each proposed on a day of its own, so each is within that day's limit
         actions.append(stage.propose(f"A-{number}", 40_000 + number, counterparty_id=f"C-{number}"))
-    tamper(stage, "UPDATE action SET expires_at = '2030-01-01T00:00:00.000000Z'")
+    forge(stage, "UPDATE action SET expires_at = '2030-01-01T00:00:00.000000Z'")
     stage.clock.advance(minutes=20)
 
     await stage.executor.sweep()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+import psycopg
 import pytest
 
+from gate.forgery import forge
 from gate.stage import Stage
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit, freezing, operators
@@ -14,7 +16,7 @@ from seikyu.gate.freezing import Freeze
 from seikyu.gate.operators import Key
 from seikyu.spec import Lost, ProviderRequest, Sent
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_stores]
 
 
 def freeze(stage: Stage, reason: str = "二重請求の疑い") -> Freeze:
@@ -23,12 +25,6 @@ def freeze(stage: Stage, reason: str = "二重請求の疑い") -> Freeze:
 
 def lift(stage: Stage, seen: Freeze, key: Key) -> None:
     freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito")
-
-
-def write_raw(stage: Stage, statement: str, *values: object) -> None:
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute(statement, values)
-    raw.close()
 
 
 async def test_while_frozen_nothing_is_claimed_and_proposals_and_votes_wait_until_it_is_lifted(stage: Stage) -> None:
@@ -162,7 +158,7 @@ def test_a_lifting_written_into_the_database_without_a_seal_lifts_nothing(stage:
     stage.enrol("tanaka")
     freeze(stage)
 
-    write_raw(stage, "INSERT INTO freeze VALUES (2, 'lifted', '2026-11-21', 'ito', ?, '', 'ab')", operator)
+    forge(stage, "INSERT INTO \"freeze\" VALUES (2, 'lifted', '2026-11-21', 'ito', ?, '', 'ab')", operator)
 
     assert freezing.current(stage.store) is not None
 
@@ -172,27 +168,27 @@ def test_an_old_lifting_copied_over_a_new_freeze_lifts_nothing(stage: Stage) -> 
     lift(stage, freeze(stage), key)
     freeze(stage, "もう一度")
 
-    write_raw(
+    forge(
         stage,
-        "INSERT INTO freeze SELECT 4, kind, at, os_user, operator, reason, seal FROM freeze WHERE seq = 2",
+        'INSERT INTO "freeze" SELECT 4, kind, at, os_user, operator, reason, seal FROM "freeze" WHERE seq = 2',
     )
 
     assert freezing.current(stage.store) is not None
 
 
-@pytest.mark.parametrize("statement", ["UPDATE freeze SET kind = 'lifted'", "DELETE FROM freeze"])
+@pytest.mark.parametrize("statement", ["UPDATE \"freeze\" SET kind = 'lifted'", 'DELETE FROM "freeze"'])
 def test_a_freeze_is_never_changed_or_deleted(stage: Stage, statement: str) -> None:
     freeze(stage)
 
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        write_raw(stage, statement)
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError), match="append-only"):
+        forge(stage, statement)
 
 
 def test_a_forged_operator_puts_every_lifting_in_doubt_and_nothing_is_sent(stage: Stage) -> None:
     key = stage.enrol("tanaka")
     lift(stage, freeze(stage), key)
     action = stage.propose("A-1", 50_000)
-    write_raw(
+    forge(
         stage,
         "INSERT INTO operator (name, public_key, wrapped_key, enrolled_at, endorsed_by, endorsement) "
         "VALUES ('mallory', 'ab', '{}', '2026-11-21', 'tanaka', 'cd')",

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from gate.forgery import forge
 from gate.stage import PASSPHRASE, POLICY, PretendProvider, Stage, make_stage
 from seikyu.errors import ConfigurationError, NotAllowed, NotFound, Text, VoteRefused
 from seikyu.gate import audit, operators
@@ -14,7 +15,7 @@ from seikyu.gate.actions import State
 from seikyu.gate.votes import Ballot
 from seikyu.spec import Lost, NotSent, OutcomeClass, Principal, ProviderRequest, Refused, Sent
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_stores]
 
 
 def lost_after_booking(provider: PretendProvider) -> None:
@@ -131,9 +132,7 @@ def test_an_operator_written_into_the_database_by_hand_decides_nothing(stage: St
     first = stage.enrol("tanaka")
     mallory = stage.enrol("sato", first)
     action = stage.propose("A-1", 100_000)
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute("UPDATE operator SET endorsement = '00' WHERE name = 'sato'")
-    raw.close()
+    forge(stage, "UPDATE operator SET endorsement = '00' WHERE name = 'sato'")
 
     with pytest.raises(Exception, match="without a valid endorsement"):
         stage.approve(action, mallory)
@@ -150,9 +149,7 @@ def test_an_operator_written_into_the_database_by_hand_decides_nothing(stage: St
 async def test_a_state_forged_in_the_database_sends_nothing(stage: Stage, forgery: str) -> None:
     stage.enrol("tanaka")
     action = stage.propose("A-1", 100_000)
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute(forgery)
-    raw.close()
+    forge(stage, forgery)
 
     after = await stage.executor.execute(action.id)
 
@@ -164,9 +161,7 @@ async def test_content_changed_after_approval_is_never_sent(stage: Stage) -> Non
     key = stage.enrol("tanaka")
     action = stage.propose("A-1", 100_000)
     stage.approve(action, key)
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute("UPDATE action SET canonical = replace(canonical, '100000', '900000')")
-    raw.close()
+    forge(stage, "UPDATE action SET canonical = replace(canonical, '100000', '900000')")
 
     after = await stage.executor.execute(action.id)
 
@@ -179,13 +174,12 @@ async def test_a_vote_copied_to_another_action_is_refused_at_execution(stage: St
     approved = stage.propose("A-1", 100_000)
     stage.approve(approved, key)
     other = stage.propose("A-2", 200_000, counterparty_name="別の会社", counterparty_id="C-9")
-    with sqlite3.connect(stage.settings.database) as raw:
-        raw.execute(
-            "INSERT INTO vote SELECT ?, revision, operator, decision, statement, seal, via, voted_at FROM vote",
-            [other.id],
-        )
-        raw.execute("UPDATE action SET state = 'approved' WHERE id = ?", [other.id])
-    raw.close()
+    forge(
+        stage,
+        "INSERT INTO vote SELECT ?, revision, operator, decision, statement, seal, via, voted_at FROM vote",
+        other.id,
+    )
+    forge(stage, "UPDATE action SET state = 'approved' WHERE id = ?", other.id)
 
     after = await stage.executor.execute(other.id)
 
@@ -298,7 +292,9 @@ async def test_a_dead_process_leaves_an_unknown_outcome_that_is_looked_up_not_re
     assert claim is not None
     stage.provider.book(claim.action.request)
     stage.presence.leave()
-    heir = make_stage(stage.settings.home, provider=stage.provider, clock=stage.clock)
+    heir = make_stage(
+        stage.settings.home, provider=stage.provider, clock=stage.clock, database_url=stage.settings.database_url
+    )
     heir.clock.advance(seconds=stage.settings.timing.lease_s)
 
     [abandoned] = await heir.executor.sweep()
@@ -416,6 +412,7 @@ async def test_a_revoked_approval_is_not_sent(stage: Stage) -> None:
     assert stage.provider.sends == 0
 
 
+@pytest.mark.sqlite_only
 async def test_the_audit_log_cannot_be_changed_and_a_rewrite_is_found(stage: Stage) -> None:
     await stage.executor.execute(stage.propose("A-1", 50_000).id)
     with sqlite3.connect(stage.settings.database) as raw:
