@@ -10,19 +10,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from seikyu import __version__
 from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
 from seikyu.models import Clock, Connection, SystemClock
-from seikyu.settings import Settings, read_settings
+from seikyu.settings import Settings, SlackApp, read_settings
 from seikyu.spec import Effect, Principal, Tool, ToolAnswer
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from pydantic import SecretStr
     from starlette.applications import Starlette
+    from starlette.routing import BaseRoute
 
     from seikyu.gate.anchor_copies import AnchorCopies
     from seikyu.gate.delivery import Delivery
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from seikyu.providers.http import HttpEdge
     from seikyu.providers.oauth import OAuthClient, OAuthServer
     from seikyu.surfaces.cli.house import Operations
+    from seikyu.surfaces.slack import Errands
+    from seikyu.surfaces.slack.api import SlackApi
     from seikyu.vault.grants import TokenResult
     from seikyu.vault.keys import KeyRing
     from seikyu.vault.secrets import Vault
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
+
+FAREWELL_S: Final = 5
+"""How long messages under way to Slack may take when the server ends; a decision in them is stored already."""
 
 
 class Home:
@@ -140,6 +147,9 @@ class Home:
         """Let what is being sent end with a recorded outcome, deaf to signals, then close what reads keep open."""
         if "_opened" in self.__dict__:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT):
+                if "errands" in self._opened.__dict__:
+                    with anyio.move_on_after(FAREWELL_S):
+                        await self._opened.errands.drain()
                 await self._opened.executor.drain()
         if "edge" in self.__dict__:
             await self.edge.aclose()
@@ -208,7 +218,11 @@ class Home:
         public = self.settings.public_host
         return build_app(
             server,
-            extra_routes=[*approval_routes(self._opened.approval_rooms()), *webhook_routes(self._opened.hooks())],
+            extra_routes=[
+                *approval_routes(self._opened.approval_rooms()),
+                *webhook_routes(self._opened.hooks()),
+                *self._opened.slack_routes(),
+            ],
             hosts=hosts,
             origins=own_origins(hosts),
             public_hosts=() if public is None else (public,),
@@ -355,9 +369,12 @@ class _Opened:
     def notifiers(self) -> Sequence[Notifier]:
         """The channels that carry notices out of the house."""
         from seikyu.gate.hooks import CommandNotifier
+        from seikyu.surfaces.slack.notifier import SlackNotifier
 
-        command = self.home.settings.notify_command
-        return [CommandNotifier(command, self.store, link_of=self.cards.link)] if command else []
+        command, api, home = self.home.settings.notify_command, self.slack_api, self.home
+        by_command = [CommandNotifier(command, self.store, link_of=self.cards.link)] if command else []
+        by_slack = [] if api is None else [SlackNotifier(api, self.store, home.clock, self.cards, home.lang)]
+        return [*by_command, *by_slack]
 
     @cached_property
     def delivery(self) -> Delivery:
@@ -482,6 +499,48 @@ class _Opened:
             secrets_of=lambda connection: self.keepsakes.signing_secrets(webhook_place(connection)),
         )
 
+    @cached_property
+    def slack_api(self) -> SlackApi | None:
+        """What speaks to Slack, when an app is configured."""
+        from seikyu.surfaces.slack.api import SlackApi
+        from seikyu.vault.keepsakes import slack_place
+
+        app = self.home.settings.slack
+        if app is None:
+            return None
+        place = slack_place(app)
+        return SlackApi(self.home.edge, app, self.home.clock, lambda: self.keepsakes.word(place, "token"))
+
+    def slack_routes(self) -> list[BaseRoute]:
+        """Where Slack's clicks come in; nowhere without an app."""
+        from seikyu.surfaces.slack import SlackRooms, slack_routes
+        from seikyu.vault.keepsakes import slack_place
+
+        app, api = self.home.settings.slack, self.slack_api
+        if app is None or api is None:
+            return []
+        rooms = SlackRooms(
+            store=self.store,
+            clock=self.home.clock,
+            cards=self.cards,
+            ballots=self.ballots,
+            app=app,
+            api=api,
+            secrets_of=lambda: self.keepsakes.signing_secrets(slack_place(app)),
+            sealing_key=self.keepsakes.sealing_key,
+            wake=self._wake,
+            errands=self.errands,
+            lang=self.home.lang,
+        )
+        return slack_routes(rooms)
+
+    @cached_property
+    def errands(self) -> Errands:
+        """What goes on after Slack was answered."""
+        from seikyu.surfaces.slack import Errands
+
+        return Errands()
+
     async def _wake(self, action_id: str) -> None:
         await self.executor.execute(action_id)
 
@@ -539,6 +598,22 @@ class _Logins:
         from seikyu.vault.keepsakes import webhook_place
 
         return self._opened.keepsakes.forget(webhook_place(connection))
+
+    async def put_slack(self, app: SlackApp, *, token: SecretStr, signing_secret: SecretStr) -> None:
+        from seikyu.surfaces.slack.api import SlackApi
+        from seikyu.vault.keepsakes import slack_place
+
+        said = await SlackApi(self._home.edge, app, self._home.clock, lambda: token).call("auth.test", {})
+        if said.get("team_id") != app.team:
+            raise ConfigurationError(
+                Text("このトークンは別のチームのものです。", "That token belongs to another Slack team."),
+                Text("connections.toml の [slack] を確かめてください。", "Check [slack] in connections.toml."),
+            )
+        keep = self._opened.keepsakes.put_signing_secret
+        await self._opened.store.run(lambda: keep(slack_place(app), signing_secret, token=token))
+
+    def sealing_key(self) -> Ed25519PrivateKey:
+        return self._opened.keepsakes.sealing_key(may_make=True)
 
     def authorize_url(self, connection: Connection, state: str) -> str:
         from pydantic import SecretStr

@@ -62,6 +62,17 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackApp:
+    """The Slack app that speaks for this house; its secrets are in the vault."""
+
+    team: str
+    app: str
+    channel: str
+    """Where requests are posted."""
+    base_url: str = "https://slack.com/api"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where things are and who is asking. Frozen: read once at start."""
 
@@ -79,6 +90,7 @@ class Settings:
     public_host: str | None = None
     """`SEIKYU_PUBLIC_HOST`, as `name:port`: what the proxy in front of us is called. Opens the signed routes only."""
     connections: tuple[Connection, ...] = ()
+    slack: SlackApp | None = None
     timing: Timing = field(default_factory=Timing)
     anchors: Path | None = None
     """`SEIKYU_AUDIT_ANCHORS`: where the heads of the audit log are written down."""
@@ -133,16 +145,33 @@ class _ConnectionRow(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_safe(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
-            msg = "must begin with https:// (http:// only for 127.0.0.1, ::1 or localhost)"
-            raise ValueError(msg)
-        if not parts.hostname or parts.username or parts.query or parts.fragment:
-            msg = "must be an address without user, query or fragment"
-            raise ValueError(msg)
-        return value.rstrip("/")
+        return None if value is None else _safe_address(value)
+
+
+def _safe_address(value: str) -> str:
+    """Raises `ValueError`."""
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
+        msg = "must begin with https:// (http:// only for 127.0.0.1, ::1 or localhost)"
+        raise ValueError(msg)
+    if not parts.hostname or parts.username or parts.query or parts.fragment:
+        msg = "must be an address without user, query or fragment"
+        raise ValueError(msg)
+    return value.rstrip("/")
+
+
+class _SlackRow(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+    team: str = Field(pattern=r"^T[A-Z0-9]{1,30}$")
+    app: str = Field(pattern=r"^A[A-Z0-9]{1,30}$")
+    channel: str = Field(pattern=r"^[CGD][A-Z0-9]{1,30}$")
+    base_url: str = "https://slack.com/api"
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        return _safe_address(value)
 
 
 class _ConnectionsFile(BaseModel):
@@ -150,6 +179,7 @@ class _ConnectionsFile(BaseModel):
 
     schema_: int = Field(alias="schema", ge=1, le=1)
     connection: list[_ConnectionRow] = []
+    slack: _SlackRow | None = None
 
 
 _OPTIONS: Final = ("invoice_mode", "tax_rounding", "company_code", "client_id", "redirect_uri", "scope")
@@ -192,6 +222,24 @@ def read_toml(path: Path) -> Mapping[str, Any]:
         ) from error
 
 
+def _accounts(path: Path) -> _ConnectionsFile:
+    """Raises `ConfigurationError` with all faults of the file in one message."""
+    try:
+        return _ConnectionsFile.model_validate(read_toml(path))
+    except ValidationError as error:
+        faults = "; ".join(fault_lines(error))
+        raise ConfigurationError(
+            Text(f"{path} に誤りがあります: {faults}", f"{path} has faults: {faults}."),
+            Text("ファイルを直してください。", "Mend the file."),
+        ) from None
+
+
+def read_slack(path: Path) -> SlackApp | None:
+    """The Slack app of `connections.toml`, when there is one. Raises `ConfigurationError`."""
+    row = _accounts(path).slack if path.exists() else None
+    return None if row is None else SlackApp(**row.model_dump())
+
+
 def read_connections(path: Path) -> tuple[Connection, ...]:
     """The accounts of `connections.toml`; a missing file means none.
 
@@ -200,14 +248,7 @@ def read_connections(path: Path) -> tuple[Connection, ...]:
     """
     if not path.exists():
         return ()
-    try:
-        rows = _ConnectionsFile.model_validate(read_toml(path)).connection
-    except ValidationError as error:
-        faults = "; ".join(fault_lines(error))
-        raise ConfigurationError(
-            Text(f"{path} に誤りがあります: {faults}", f"{path} has faults: {faults}."),
-            Text("ファイルを直してください。", "Mend the file."),
-        ) from None
+    rows = _accounts(path).connection
     names = [row.name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -340,6 +381,7 @@ def read_settings(config: Path | None = None) -> Settings:
         approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
         public_host=_public_host(env.get("SEIKYU_PUBLIC_HOST")),
         connections=read_connections(folder / "connections.toml"),
+        slack=read_slack(folder / "connections.toml"),
         anchors=_anchors(env.get("SEIKYU_AUDIT_ANCHORS"), home),
         notify_command=_command("SEIKYU_NOTIFY_COMMAND", env),
         escalate_to=_words(env.get("SEIKYU_ESCALATE_TO")),

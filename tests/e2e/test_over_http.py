@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,7 +20,9 @@ from mcp import Client
 
 from e2e.assistant import call, draft, effects
 from seikyu.surfaces.demo.stage import OPERATOR, PASSPHRASE, Stage
-from surfaces.signing import MFK_SECRET, mfk_signature
+from seikyu.surfaces.slack.blocks import APPROVE
+from surfaces.signing import MFK_SECRET, SLACK_SECRET, mfk_signature
+from surfaces.slack_twin import APP, CHANNEL, TEAM, TOKEN, running_slack
 
 
 @asynccontextmanager
@@ -163,3 +167,33 @@ async def test_it_refuses_to_listen_where_others_could_reach_it(shared_stage: St
 
     assert done.returncode == 1
     assert "without authentication it stays on this machine" in done.stderr
+
+
+async def test_an_operator_approves_in_slack_and_the_whole_house_knows(stage: Stage) -> None:
+    async with running_slack(lambda: int(datetime.now(UTC).timestamp())) as twin:
+        with (stage.folder / "config" / "connections.toml").open("a", encoding="utf-8") as accounts:
+            app = f'team = "{TEAM}"\napp = "{APP}"\nchannel = "{CHANNEL}"\nbase_url = "{twin.origin}/api"\n'
+            accounts.write(f"[slack]\n{app}")
+        await stage.run("slack", "connect", secrets={"--token-fd": TOKEN, "--secret-fd": SLACK_SECRET})
+        linked = ["operator", "slack", OPERATOR, "--user", "U0TANAKA", "--up-to", "2000000"]
+        await stage.run(*linked, secrets={"--secret-fd": PASSPHRASE})
+        async with served(stage) as origin, Client(f"{origin}/mcp") as client:
+            twin.target = origin
+            waiting = await call(client, "register_transaction", **draft(1_000_000))
+            await twin.until(lambda: any("blocks" in post for post in twin.posts))
+            clicked = await twin.send(twin.clicked("U0TANAKA", APPROVE))
+            seen = dict(waiting)
+            with anyio.fail_after(20):
+                while seen["status"] in {"approved", "executing", "awaiting_approval"}:
+                    seen = await call(client, "get_action", action_id=waiting["action_id"])
+            await twin.until(lambda: any("done" in update["text"] for update in twin.updates))
+    verified = await stage.run("audit", "verify")
+
+    assert (clicked.status_code, seen["status"], effects(stage)) == (200, "succeeded", 1)
+    assert "tanaka" in json.dumps(twin.updates[-1]["blocks"])
+    assert not any(secret.encode() in path.read_bytes() for path in files_of(stage) for secret in (TOKEN, SLACK_SECRET))
+    assert verified
+
+
+def files_of(stage: Stage) -> list[Path]:
+    return [path for path in stage.home.rglob("*") if path.is_file()]

@@ -118,12 +118,6 @@ NOT_YET: Final[Mapping[str, str]] = {
     "F18": "its test is not written yet",
     "F33": "its test is not written yet",
     "F50": "its test is not written yet (restored databases)",
-    "F53": "its test is not written yet (Slack)",
-    "F54": "its test is not written yet (the outbox)",
-    "F55": "its test is not written yet (Slack)",
-    "F56": "its test is not written yet (webhooks)",
-    "F57": "its test is not written yet (webhooks)",
-    "F58": "its test is not written yet (webhooks)",
     "F63": "its test is not written yet",
     "F64": "its test is not written yet",
 }

@@ -105,11 +105,9 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
     later = ("action_search", "action_customer_key_totals", "action_customer_id_totals", "action_connection_totals")
     for index in later:
         old.execute(f"DROP INDEX {index}")
-    for table in ("outbox", "outbox_channel"):
-        old.execute(f"DROP TABLE {table}")
     old.execute("ALTER TABLE action DROP COLUMN business_day")
-    old.execute("DROP TABLE event")
-    old.execute("DROP TABLE mandate")
+    for table in ("outbox", "outbox_channel", "event", "seen_request", "slack_link", "slack_message", "mandate"):
+        old.execute(f"DROP TABLE {table}")
     old.execute("DROP INDEX audit_mandate")
     old.execute("DROP INDEX action_destination")
     old.execute("ALTER TABLE action DROP COLUMN destination")

@@ -224,6 +224,7 @@ async def test_what_an_event_claims_changes_nothing(office: Office) -> None:
     assert office.stage.provider.reads == 1
 
 
+@pytest.mark.fault("F56")
 async def test_f56_six_deliveries_at_once_and_out_of_order_are_one_look_each(office: Office) -> None:
     action = await office.done()
     office.stage.provider.standing["tx-N-1"] = "rejected"
@@ -249,6 +250,7 @@ async def test_f56_six_deliveries_at_once_and_out_of_order_are_one_look_each(off
     assert json.loads(office.stage.find(action.id).provider_facts or "")["status"] == "rejected"
 
 
+@pytest.mark.fault("F56")
 async def test_f56_the_event_is_kept_before_it_is_answered_and_refused_while_it_cannot_be(office: Office) -> None:
     class Full:
         """A database that takes nothing."""
@@ -263,6 +265,7 @@ async def test_f56_the_event_is_kept_before_it_is_answered_and_refused_while_it_
     assert [record["event"] for record in office.records("event.received")] == ["9NV9-PVP6"]
 
 
+@pytest.mark.fault("F57")
 async def test_f57_the_same_event_with_another_body_is_kept_flagged_and_not_followed(office: Office) -> None:
     await office.done("N-1")
     await office.done("N-2")
@@ -278,6 +281,7 @@ async def test_f57_the_same_event_with_another_body_is_kept_flagged_and_not_foll
     assert [record["event"] for record in flagged] == ["E-1"]
 
 
+@pytest.mark.fault("F57")
 async def test_f57_the_header_cannot_give_a_signed_body_another_name(office: Office) -> None:
     body = examined("E-1")
     signature = (b"x-mfkessai-signature", mfk_signature(body))
@@ -288,6 +292,7 @@ async def test_f57_the_header_cannot_give_a_signed_body_another_name(office: Off
     assert (first, renamed) == (200, 400)
 
 
+@pytest.mark.fault("F58")
 async def test_f58_an_event_that_overtakes_our_own_answer_is_about_the_same_action(office: Office) -> None:
     stage = office.stage
     statuses: list[int] = []

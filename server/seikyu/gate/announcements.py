@@ -149,6 +149,19 @@ _HOUSE_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
             "{connection} sent two different events with the same id, {event}; the second is not used.",
         ),
     ),
+    "slack.linked": (
+        NoticeKind.ALARM,
+        Text(
+            "Slack の {user} が操作者 {operator} に対応しました（保証人 {vouched_by}）。"
+            "心当たりがなければ seikyu freeze で停止を。",
+            "Slack user {user} speaks for operator {operator} now, vouched for by {vouched_by}; if nobody knows of it,"
+            " run `seikyu freeze`.",
+        ),
+    ),
+    "slack.unlinked": (
+        NoticeKind.ALARM,
+        Text("操作者 {operator} の Slack が外されました。", "Nobody in Slack speaks for operator {operator} now."),
+    ),
     "operator.enrolled": (
         NoticeKind.ALARM,
         Text(
@@ -223,5 +236,5 @@ def about_house(kind: str, record: Record) -> Announcement | None:
 
 def _values(record: Record) -> dict[str, str]:
     """The names and ids of a record that a sentence may hold, made safe to show."""
-    names = ("by", "reference", "os_user", "name", "connection", "event")
+    names = ("by", "reference", "os_user", "name", "connection", "event", "operator", "user", "vouched_by")
     return {name: shown(str(record.get(name) or "—"), 100) for name in names}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from seikyu.errors import NOTHING, StoreDamaged, Text, VoteRefused
-from seikyu.gate import audit
+from seikyu.gate import audit, slack
 from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.keys import Key, is_signed
@@ -26,6 +26,7 @@ Decision: TypeAlias = Literal["approve", "reject", "return", "revoke", "resolve"
 _LOST = Text("データベースとの接続が切れました。", "The connection to the database was lost.")
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
 _DECIDED_IN: Final = {"revoke": State.APPROVED, "resolve": State.MANUAL_REVIEW}
+VIA_SLACK: Final = "slack"
 MAX_REASON: Final = 500
 """Characters."""
 
@@ -42,6 +43,8 @@ class Ballot:
     via: str = "cli"
     acting_for: str | None = None
     """Whose right is used, when it was lent; it is sealed with the decision."""
+    click: slack.Click | None = None
+    """Of a decision in Slack: the server's key seals it, for the operator the Slack user is linked to."""
 
 
 class BallotBox:
@@ -166,6 +169,8 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text("あなたの決定は既に記録されています。", "Your decision is recorded already."),
             Text("他の操作者を待ってください。", "Wait for the others."),
         )
+    if ballot.click is not None:
+        slack.admit(tx, action, ballot.click, ballot.decision, key)
     if ballot.decision == "approve":
         _check_seat(action, right, approvals(tx, action))
 
@@ -234,6 +239,7 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime, resolved
             "voted_at": timestamp(now),
             "resolved_as": resolved_as,
             "acting_for": ballot.acting_for,
+            **({} if ballot.click is None else slack.said_in_statement(ballot.click, key)),
         }
     )
 
@@ -247,7 +253,7 @@ def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, re
         "decision": ballot.decision,
         "statement": statement.decode(),
         "seal": key.sign(statement),
-        "via": ballot.via,
+        "via": ballot.via if ballot.click is None else VIA_SLACK,
         "voted_at": timestamp(now),
     }
     tx.run("add_vote", **vote)
@@ -294,7 +300,10 @@ def _rights(tx: Tx, action: Action) -> list[tuple[Row, Right]]:
     people, found = trusted(tx), list[tuple[Row, Right]]()
     for vote in _votes(tx, action):
         if vote["operator"] in people:
-            _check_seal(action, vote, people[vote["operator"]])
+            key = _sealing_key(tx, action, vote, people[vote["operator"]])
+            if key is None:
+                continue
+            _check_seal(action, vote, people[vote["operator"]], key)
             right = right_of(people, vote["operator"], _sealed(vote).get("acting_for"), moment(vote["voted_at"]))
             if right is not None and not _is_own(right, action):
                 found.append((vote, right))
@@ -307,10 +316,18 @@ def _sealed(vote: Row) -> dict[str, Any]:
     return said
 
 
-def _check_seal(action: Action, vote: Row, operator: Operator) -> None:
+def _sealing_key(tx: Tx, action: Action, vote: Row, operator: Operator) -> str | None:
+    """The public key a vote has to be sealed with; None for a vote in Slack that does not count any more."""
+    if vote["via"] != VIA_SLACK:
+        return operator.public_key
+    there = slack.sealer(tx, action, vote)
+    return None if there is None else there.sealed_with
+
+
+def _check_seal(action: Action, vote: Row, operator: Operator, public_key: str) -> None:
     about = {"action": action.id, "revision": action.revision, "digest": action.digest}
     about |= {"operator": operator.name, "decision": vote["decision"], "voted_at": vote["voted_at"]}
-    if not _says(vote["statement"], about) or not _is_sealed(vote, operator):
+    if not _says(vote["statement"], about) or not _is_sealed(vote, public_key):
         raise StoreDamaged(
             Text(
                 f"{action.id} の承認の署名が正しくありません。",
@@ -330,8 +347,8 @@ def _says(statement: str, about: Mapping[str, object]) -> bool:
     return isinstance(said, dict) and about.items() <= cast("dict[str, object]", said).items()
 
 
-def _is_sealed(vote: Row, operator: Operator) -> bool:
-    return is_signed(operator.public_key, str(vote["statement"]).encode(), str(vote["seal"]))
+def _is_sealed(vote: Row, public_key: str) -> bool:
+    return is_signed(public_key, str(vote["statement"]).encode(), str(vote["seal"]))
 
 
 def check_digest(action: Action) -> None:

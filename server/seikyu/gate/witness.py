@@ -36,6 +36,8 @@ OPERATOR_COLUMNS: Final = (
 )  # fmt: skip
 """All but the count of wrong passphrases."""
 
+LINK_COLUMNS: Final = ("seq", "operator", "statement", "seal", "vouched_by", "vouch")
+
 WAITING: Final = frozenset({"awaiting_approval", "approved", "executing", "unknown", "manual_review"})
 
 _PAGE: Final = 1000
@@ -62,6 +64,11 @@ def operator_hash(row: Mapping[str, Any]) -> str:
     return _hash(row, OPERATOR_COLUMNS)
 
 
+def link_hash(row: Mapping[str, Any]) -> str:
+    """Of everything a Slack link's row says."""
+    return _hash(row, LINK_COLUMNS)
+
+
 def _hash(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return sha256(canonical({name: row[name] for name in names if row[name] is not None}))
 
@@ -74,6 +81,7 @@ class Witness:
         self._sealed: Counter[tuple[str, str]] = Counter()
         self._mandates: dict[int, str] = {}
         self._operators: dict[str, str] = {}
+        self._links: list[str] = []
         self._unreadable: list[Text] = []
 
     def hear(self, row: Row) -> None:
@@ -84,6 +92,8 @@ class Witness:
         if record is not None and "mandate_sha256" in record and action_id is None:
             self._mandates[record["mandate"]] = record["mandate_sha256"]
             self._operators[record["name"]] = record["row"]
+        if record is not None and row["kind"] in {"slack.linked", "slack.unlinked"}:
+            self._links.append(str(record.get("row")))
         if record is None or action_id is None:
             return
         if "state" in record:
@@ -97,7 +107,8 @@ class Witness:
 
     def faults(self, tx: Tx) -> list[Text]:
         """Every action and vote that is not what the log says."""
-        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx), *self._operator_faults(tx)]
+        of_people = [*self._operator_faults(tx), *self._link_faults(tx)]
+        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx), *of_people]
 
     def _action_faults(self, tx: Tx) -> list[Text]:
         found, after, missing = list[Text](), "", set(self._said)
@@ -131,6 +142,12 @@ class Witness:
         }
         return [*map(_mandate_changed, sorted(numbers, key=str)), *map(_operator_changed, sorted(names, key=str))]
 
+    def _link_faults(self, tx: Tx) -> list[Text]:
+        rows = tx.all("slack_links")
+        if len(rows) == len(self._links) and all(map(_is_link, rows, self._links)):
+            return []
+        return [Text("Slack との対応が記録と一致しません", "the Slack links are not those the log says")]
+
 
 def _or_unreadable(hash_of: Callable[[Mapping[str, Any]], str], row: Row) -> str:
     try:
@@ -145,6 +162,13 @@ def _mandate_changed(seq: int) -> Text:
 
 def _operator_changed(name: str) -> Text:
     return Text(f"操作者 {name} が履歴と一致しません", f"operator {name} is not what the log says they are")
+
+
+def _is_link(row: Row, said: str) -> bool:
+    try:
+        return link_hash(row) == said
+    except ValueError:
+        return False
 
 
 def _record(row: Row) -> dict[str, Any] | None:

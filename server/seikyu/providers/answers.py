@@ -27,6 +27,8 @@ class HttpAnswer:
     status: int
     json: object
     content_type: str
+    retry_after: str | None = None
+    """The header, as it came."""
 
     @property
     def is_success(self) -> bool:

@@ -54,7 +54,8 @@ class Exchange:
             body = await _whole_body(response, body_cap)
         finally:
             await response.aclose()
-        return HttpAnswer(response.status_code, read_json(body), response.headers.get("content-type", ""))
+        content_type = response.headers.get("content-type", "")
+        return HttpAnswer(response.status_code, read_json(body), content_type, self.retry_after)
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore2's trace hook. Event names and order: httpcore2 2.16, `_async/http11.py`."""

@@ -9,15 +9,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretBytes, SecretStr
 
 from seikyu.errors import StoreDamaged, Text
 from seikyu.models import Clock, Connection, moment, timestamp
+from seikyu.settings import SlackApp
 from seikyu.store.database import Row, Store
 from seikyu.vault.keys import KeyRing, KeyRingSource
 from seikyu.vault.seals import Label, seal, unseal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMER_LIVES: Final = timedelta(hours=48)
 """How long the former secret still counts after a new one was given: MFK sends an event again for 31 hours."""
@@ -36,6 +40,15 @@ class Place:
 def webhook_place(connection: Connection) -> Place:
     """Of the secret with which a connection's provider signs its events."""
     return Place(f"{connection.name}/webhook", connection.provider, connection.base_url, "webhook")
+
+
+SEALING_KEY: Final = Place("house/seal", "seikyu", "", "seal")
+"""Of the Ed25519 key with which this server seals votes from Slack."""
+
+
+def slack_place(app: SlackApp) -> Place:
+    """Of the bot token and the signing secret of the Slack app."""
+    return Place("house/slack", "slack", app.base_url, "slack")
 
 
 class Keepsakes:
@@ -76,6 +89,13 @@ class Keepsakes:
             row = tx.one("secret", connection=place.name)
         return None if row is None else self._opened(place, row)
 
+    def word(self, place: Place, name: str) -> SecretStr:
+        """One secret kept there. Raises `StoreDamaged` when it is not, and as `get`."""
+        words = self.get(place) or {}
+        if name not in words:
+            raise _damaged(place)
+        return words[name]
+
     def forget(self, place: Place) -> bool:
         """Delete it; False when there was none."""
         with self._store.write() as tx:
@@ -93,6 +113,24 @@ class Keepsakes:
     def signing_secrets(self, place: Place) -> list[str]:
         """Those that are good now, the newest first. Raises as `get`."""
         return good_secrets(self.get(place) or {}, self._clock.now())
+
+    def sealing_key(self, *, may_make: bool = False) -> Ed25519PrivateKey:
+        """The key that seals votes from Slack.
+
+        Raises:
+            StoreDamaged: there is none, or it does not open.
+            ConfigurationError: no usable master key.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        words = self.get(SEALING_KEY)
+        if words is None and not may_make:
+            raise _damaged(SEALING_KEY)
+        if words is not None:
+            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(words["key"].get_secret_value()))
+        made = Ed25519PrivateKey.generate()
+        self.put(SEALING_KEY, {"key": made.private_bytes_raw().hex()})
+        return made
 
     def _opened(self, place: Place, row: Row) -> dict[str, SecretStr]:
         key = self._ring().by_id(row["key_id"])

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "connections": ("accounts", "connections"),
     "disconnect": ("accounts", "disconnect"),
     "webhook": ("webhooks", "webhook"),
+    "slack": ("slack", "slack"),
     "operator": ("operators", "group"),
     "actions": ("decisions", "list_actions"),
     "show": ("decisions", "show"),

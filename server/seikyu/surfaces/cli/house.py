@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from seikyu.errors import Lang
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from pydantic import SecretStr
 
     from seikyu.gate.anchor_copies import AnchorCopies
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from seikyu.gate.proposals import Desk
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
-    from seikyu.settings import Settings
+    from seikyu.settings import Settings, SlackApp
     from seikyu.spec import OpenFile, Tool, WriteOperation
     from seikyu.store.database import Store
 
@@ -69,6 +70,18 @@ class Logins(Protocol):
 
     def forget_webhook_secret(self, connection: Connection) -> bool:
         """False when there was none."""
+        ...
+
+    async def put_slack(self, app: SlackApp, *, token: SecretStr, signing_secret: SecretStr) -> None:
+        """Try the bot's token, then keep it and the signing secret; a former one stays good for two days.
+
+        Raises:
+            NotDelivered, ConfigurationError: Slack does not take the token, or it is another team's.
+        """
+        ...
+
+    def sealing_key(self) -> Ed25519PrivateKey:
+        """The key that seals votes from Slack; made when there is none."""
         ...
 
     def authorize_url(self, connection: Connection, state: str) -> str:

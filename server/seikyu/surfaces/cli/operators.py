@@ -9,6 +9,7 @@ from seikyu.gate import operators
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.secrets import read_secret
+from seikyu.surfaces.cli.slack import operator_slack
 
 _NEW = Text("新しい合言葉（12文字以上）", "New passphrase, at least 12 characters")
 _AGAIN = Text("もう一度", "Once more")
@@ -21,6 +22,9 @@ def _passphrase(name: str) -> Text:
 @click.group(name="operator")
 def group() -> None:
     """承認できる人 / The people who may decide."""
+
+
+group.add_command(operator_slack)
 
 
 @group.command()
