@@ -8,6 +8,7 @@ ARGS ?=
 KILLS ?= 10000
 SEED ?= 1
 ROUNDS ?= 1000
+STORE ?= sqlite
 TOTALS ?= 200
 STORED ?= 1000000
 
@@ -68,11 +69,11 @@ bench-gate: $(TESTS) ## measure a write's way through the gate, with 1,000 and w
 faults: $(TESTS) ## each fault of the catalogue, the tests that prove it, and how they went; ARGS=--json
 	@PYTHONPATH=tests $(BIN)/python -m faults.report $(ARGS)
 
-crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED
-	@PYTHONPATH=tests $(BIN)/python -m crash.kills --kills $(KILLS) --seed $(SEED)
+crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED, on STORE=sqlite or postgres
+	@PYTHONPATH=tests $(BIN)/python -m crash.kills --kills $(KILLS) --seed $(SEED) --store $(STORE)
 
 race: $(TESTS) ## 64 approvers of one action ROUNDS times, then 32 proposals at a limit TOTALS times
-	@PYTHONPATH=tests $(BIN)/python -m crash.race --rounds $(ROUNDS) --totals $(TOTALS)
+	@PYTHONPATH=tests $(BIN)/python -m crash.race --rounds $(ROUNDS) --totals $(TOTALS) --store $(STORE)
 
 # the largest first: the other two take its versions, so that the three never disagree
 lock: $(TESTS) ## pin every dependency anew, with the hashes of all platforms

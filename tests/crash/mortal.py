@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pydantic import SecretStr
+
 from crash.office import Home, Office, SteppedClock
 from crash.upstream import Wire
 from seikyu.errors import VoteRefused
@@ -45,8 +47,8 @@ def die() -> NoReturn:
 class MortalStore(Store):
     """Names each transaction after the last audit row it wrote, and may die on either side of its commit."""
 
-    def __init__(self, path: Path, fate: Fate, wire: Wire) -> None:
-        super().__init__(path)
+    def __init__(self, place: Path | SecretStr, fate: Fate, wire: Wire) -> None:
+        super().__init__(place)
         self._fate = fate
         self._wire = wire
 
@@ -94,7 +96,7 @@ class Life:
 async def live(home: Home, life: Life, wire: MortalWire, *, at: datetime, fate: Fate) -> None:
     """Take up the life wherever the dead left it, and lead it to its end."""
     wire.fate = fate
-    store = MortalStore(home.settings.database, fate, wire)
+    store = MortalStore(home.settings.store_place, fate, wire)
     office = Office(home, store, SteppedClock(at), wire, lambda step, _action: fate.meet(step, wire))
     action = _vote(office, _refused(office, life) or office.propose(life.number, life.amount))
     for _ in range(ROUNDS):

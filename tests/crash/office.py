@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import SecretStr
+
 from crash.upstream import BLIND, CONNECTION, FINDABLE, OPERATIONS, RemoteClient, Wire
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
@@ -66,12 +68,20 @@ class Home:
     keys: tuple[Key, ...]
 
 
-def make_home(folder: Path, policy: str = POLICY, *, names: tuple[str, ...] = ("tanaka", "sato", "ito")) -> Home:
+def make_home(
+    folder: Path,
+    policy: str = POLICY,
+    *,
+    names: tuple[str, ...] = ("tanaka", "sato", "ito"),
+    database_url: SecretStr | None = None,
+) -> Home:
     """Enrol `names` with real passphrases; every connection is closed again, for the parent is going to fork."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(policy, encoding="utf-8")
-    settings = Settings(home=folder, config=folder, requester=REQUESTER, connections=(CONNECTION,))
-    store, clock, keys = Store(settings.database), SteppedClock(), list[Key]()
+    settings = Settings(
+        home=folder, config=folder, requester=REQUESTER, connections=(CONNECTION,), database_url=database_url
+    )
+    store, clock, keys = Store(settings.store_place), SteppedClock(), list[Key]()
     for name in names:
         operators.enrol(store, clock, name, PASSPHRASE, endorser=keys[0] if keys else None, cost=CHEAP)
         keys.append(operators.unlock(store, clock, name, PASSPHRASE))

@@ -1,4 +1,4 @@
-"""Everybody at once: `python -m crash.race [--rounds N] [--totals N]`.
+"""Everybody at once: `python -m crash.race [--rounds N] [--totals N] [--store sqlite|postgres]`.
 
 Four processes on one home, on the real gate; the parent is the provider and counts what reaches it. First 64
 operators' sessions approve the same action, which needs one vote, and each then executes it. Then 32 proposals meet
@@ -12,23 +12,23 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import anyio
+from pydantic import SecretStr
 
 from crash.family import bear, bury
 from crash.office import START, Home, Office, SteppedClock, make_home
 from crash.upstream import Ledger, Said, Wire
+from postgres import STORES, databases
 from seikyu.errors import VoteRefused
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
@@ -68,6 +68,7 @@ why = "small"
 amount_at_most = 50_000
 """
 
+Race: TypeAlias = "Callable[[Path, int, SecretStr | None], Table]"
 Seat: TypeAlias = Callable[[Office, Said, int], Awaitable[str]]
 """What one of many does in a round, by its number among all; a word for what came of it."""
 
@@ -94,7 +95,7 @@ async def ask_for_a_share(office: Office, said: Said, seat: int) -> str:
 
 async def _serve(home: Home, wire: Wire, first: int, seats: int, act: Seat) -> None:
     """Take part in rounds until the parent hangs up."""
-    office = Office(home, Store(home.settings.database), SteppedClock(), wire)
+    office = Office(home, Store(home.settings.store_place), SteppedClock(), wire)
     while (heard := wire.hear()) is not None:
         for said in heard:
             office.clock.at = START.fromisoformat(said["at"])
@@ -178,12 +179,13 @@ def lay(home: Home, seats: int, act: Seat) -> Table:
 
         children.append(bear(body))
     nobody = Wire(children[0][1].end)
-    return Table(home, children, Office(home, Store(home.settings.database), SteppedClock(), nobody))
+    return Table(home, children, Office(home, Store(home.settings.store_place), SteppedClock(), nobody))
 
 
-def race_approvers(folder: Path, rounds: int) -> Table:
+def race_approvers(folder: Path, rounds: int, database_url: SecretStr | None) -> Table:
     """In each round one action, one vote that counts, one execution."""
-    table = lay(make_home(folder, names=("tanaka", "sato", "ito", "kato")), APPROVERS, approve_and_execute)
+    home = make_home(folder, names=("tanaka", "sato", "ito", "kato"), database_url=database_url)
+    table = lay(home, APPROVERS, approve_and_execute)
     for index in range(rounds):
         table.office.clock.advance(seconds=60)
         action = table.office.propose(f"{'AD'[index % 2]}-{index}", AMOUNT)
@@ -201,9 +203,10 @@ def _unlike_one_execution(table: Table, action: Action, words: Counter[str]) -> 
     return [f"{number}: sends, effects, state, votes, answers: {found}"]
 
 
-def race_totals(folder: Path, rounds: int) -> Table:
+def race_totals(folder: Path, rounds: int, database_url: SecretStr | None) -> Table:
     """In each round, a day of its own: exactly what fits is allowed, the rest is denied or asked for."""
-    table = lay(make_home(folder, TOTALS, names=("tanaka",)), PROPOSERS, ask_for_a_share)
+    home = make_home(folder, TOTALS, names=("tanaka",), database_url=database_url)
+    table = lay(home, PROPOSERS, ask_for_a_share)
     rest = PROCESSES * PROPOSERS // len(REQUESTERS) - FITTING
     right = {
         "suzuki approved": FITTING,
@@ -216,23 +219,24 @@ def race_totals(folder: Path, rounds: int) -> Table:
         table.office.claims.expire()
         words = table.play(round=index)
         table.faults += [] if words == right else [f"round {index}: {dict(words)}"]
-    table.faults += _over_the_limit(table.home)
+    table.faults += _over_the_limit(table.office.store)
     table.leave()
     return table
 
 
-def _over_the_limit(home: Home) -> list[str]:
-    with closing(sqlite3.connect(home.settings.database)) as raw:
-        rows = raw.execute(
-            "SELECT requester, jst_day, sum(amount) FROM action WHERE state = 'approved' GROUP BY requester, jst_day"
+def _over_the_limit(store: Store) -> list[str]:
+    with store.read() as tx:
+        rows = tx.connection.execute(
+            "SELECT requester, jst_day, sum(amount) AS total FROM action"
+            " WHERE state = 'approved' GROUP BY requester, jst_day"
         ).fetchall()
-    return [f"{requester} on {day}: {total} yen allowed" for requester, day, total in rows if total > LIMIT]
+    return [f"{row['requester']} on {row['jst_day']}: {row['total']} yen" for row in rows if row["total"] > LIMIT]
 
 
-def _timed(what: str, rounds: int, race: Callable[[Path, int], Table]) -> int:
+def _timed(what: str, rounds: int, race: Race, url: SecretStr | None) -> int:
     with tempfile.TemporaryDirectory(prefix="seikyu-race-") as folder:
         began = time.monotonic()
-        table = race(Path(folder) / "home", rounds)
+        table = race(Path(folder) / "home", rounds, url)
         took_s = time.monotonic() - began
     for line in table.faults:
         sys.stdout.write(f"{line}\n")
@@ -247,9 +251,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--totals", type=int, default=200)
+    parser.add_argument("--store", choices=STORES, default="sqlite")
     asked = parser.parse_args()
-    faults = _timed(f"{PROCESSES * APPROVERS} approvers", asked.rounds, race_approvers)
-    faults += _timed(f"{PROCESSES * PROPOSERS} proposals at the limit", asked.totals, race_totals)
+    with databases(asked.store, 2) as (first, second):
+        faults = _timed(f"{PROCESSES * APPROVERS} approvers", asked.rounds, race_approvers, first)
+        faults += _timed(f"{PROCESSES * PROPOSERS} proposals at the limit", asked.totals, race_totals, second)
     return 1 if faults else 0
 
 

@@ -31,6 +31,19 @@ def run(module: str, *arguments: str) -> str:
 
 
 @pytest.mark.fault("F03", "F04", "F05", "F06")
+def test_kill_9_on_postgres_never_books_twice_either() -> None:
+    said = run("crash.kills", "--kills", "30", "--seed", "2", "--store", "postgres")
+
+    assert re.search(r"^3\d kills, 0 duplicates, 0 wrong states, [\d.]+ kills/s$", said, re.MULTILINE)
+
+
+def test_on_postgres_64_approvers_execute_once_and_32_proposals_never_pass_the_days_limit() -> None:
+    said = run("crash.race", "--rounds", "2", "--totals", "1", "--store", "postgres")
+
+    assert "2 rounds of 64 approvers, 2 executions, 0 faults" in said
+    assert "1 rounds of 32 proposals at the limit, 0 executions, 0 faults" in said
+
+
 def test_kill_9_at_every_step_never_books_twice_and_every_action_ends_as_the_provider_has_it() -> None:
     said = run("crash.kills", "--kills", "150", "--seed", "1")
 
