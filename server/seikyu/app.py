@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -58,6 +57,8 @@ class Home:
         self.clock: Clock = clock or SystemClock()
         self.on_step = on_step
         """Told of each durable step of an execution; see `gate.execution`."""
+        self.in_doubt = 0
+        """Writes that were being sent when the work ended, and whose outcome is not known."""
 
     @property
     def lang(self) -> Lang:
@@ -150,7 +151,7 @@ class Home:
                 if "errands" in self._opened.__dict__:
                     with anyio.move_on_after(FAREWELL_S):
                         await self._opened.errands.drain()
-                await self._opened.executor.drain()
+                self.in_doubt = await self._opened.executor.drain()
         if "edge" in self.__dict__:
             await self.edge.aclose()
 
@@ -165,10 +166,11 @@ class Home:
         Raises:
             ConfigurationError: the policy is wrong; nothing is served, never something looser.
         """
+        from seikyu.surfaces.log import log_to_stderr
         from seikyu.surfaces.mcp.server import build_server
         from seikyu.surfaces.mcp.stdio import serve_stdio
 
-        _log_to_stderr()
+        log_to_stderr()
         self._check_policy()
         principal = Principal(self.settings.requester, "stdio", self.lang)
         server = build_server(self, version=__version__, principal_of=lambda _context: principal)
@@ -187,9 +189,10 @@ class Home:
         Raises:
             ConfigurationError: not a loopback address, the port is taken, or the policy is wrong.
         """
+        from seikyu.surfaces.log import log_to_stderr
         from seikyu.surfaces.mcp.http import listen, serve_socket
 
-        _log_to_stderr()
+        log_to_stderr()
         self._check_policy()
         listener = listen(host, port)
         bound = listener.getsockname()[1]
@@ -313,9 +316,10 @@ class Home:
                 log.exception("the worker stopped and starts again")
 
     def _say_ready(self, host: str, port: int) -> None:
+        from seikyu.surfaces.log import say
+
         shown_host = f"[{host}]" if ":" in host else host
-        sys.stderr.write(f"Seikyu: http://{shown_host}:{port}/mcp  approvals: http://{shown_host}:{port}/approvals\n")
-        sys.stderr.flush()
+        say(f"Seikyu: http://{shown_host}:{port}/mcp  approvals: http://{shown_host}:{port}/approvals")
 
 
 class _Opened:
@@ -689,10 +693,6 @@ def oauth_server(connection: Connection) -> OAuthServer:
         )
     server = invox_oauth(connection.base_url)
     return replace(server, scope=connection.options.get("scope", server.scope))
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
 
 def open_house() -> Home:

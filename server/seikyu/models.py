@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -48,11 +49,28 @@ class Clock(Protocol):
         ...
 
 
+def _wall() -> datetime:
+    return datetime.now(UTC)
+
+
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, but for this process time never goes back.
+
+    After a step back it counts on by the time that really passes, so that no approval and no lease lives longer; a step
+    forward (or waking up) is believed. `elapsed` is in seconds, from any beginning.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = _wall, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._elapsed = elapsed
+        self._last = wall(), elapsed()
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        then, counted = self._last
+        elapsed = self._elapsed()
+        now = max(self._wall(), then + timedelta(seconds=elapsed - counted))
+        self._last = now, elapsed
+        return now
 
 
 def jst_date(moment: datetime) -> date:

@@ -236,6 +236,8 @@ class WriteOperation(Operation[AnswerT]):
     """Find out after a lost answer; classes A and C have one."""
     conflict_codes: frozenset[str] = frozenset()
     """Refusal codes that mean "something is already there": looked up and compared, never taken as success."""
+    is_too_often: Callable[[int, object], bool] | None = None
+    """Whether a 4xx (status, JSON) says only "too often": nothing was done, whatever the status usually means."""
     reverses: str | None = None
     """The operation this one undoes, such as a cancellation."""
     read_back: Callable[[Reader, str], Awaitable[Mapping[str, Json]]] | None = None

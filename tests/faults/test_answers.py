@@ -7,7 +7,9 @@ import logging
 import time
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import anyio
 import pytest
@@ -15,10 +17,17 @@ import pytest
 from e2e.assistant import CREATE, draft
 from faults.between import JSON, Script, after, altered, resets, says
 from faults.house import FREE_DOCUMENTS, LOOK, POST, SECRET, STORE, UPLOAD, House, document, open_house
-from providers.raw_server import Peer, http
+from gate.stage import CONNECTION as STAGE_CONNECTION
+from gate.stage import make_stage
+from providers.raw_server import Peer, answering, http, raw_server
+from seikyu.providers.answers import says as says_phrase
+from seikyu.providers.http import HttpEdge
+from seikyu.providers.mfkessai.client import MfKessaiClient
+from seikyu.providers.wire import no_fence
 from seikyu.sandbox.faults import Fault, FaultKind
 from seikyu.sandbox.mfkessai_data import API_KEY
 from seikyu.settings import Timing
+from seikyu.spec import Done, Lost, NotSent, ProviderRequest
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -374,3 +383,42 @@ async def test_a_byte_at_a_time_ends_a_write_and_a_read_at_the_deadline_of_the_w
     assert (told["status"], read.code) == ("unknown", "provider_unavailable")
     assert timing.write_s <= wrote_s < timing.write_s + 2
     assert timing.read_s <= read_s < timing.read_s + 2
+
+
+TOO_OFTEN = {"status_code": 400, "errors": [{"type": "status", "messages": ["アップロードは1分間に30回が上限です"]}]}
+INVALID = {"status_code": 400, "errors": [{"type": "validation", "messages": ["請求日が正しくありません"]}]}
+
+
+def no_document(sha256: str) -> BinaryIO:
+    raise AssertionError(sha256)
+
+
+class Key:
+    """A credential that is always good."""
+
+    async def header(self, *, refused: str | None = None) -> tuple[str, str]:
+        del refused
+        return "apikey", "k"
+
+
+@pytest.mark.fault("F33")
+@pytest.mark.parametrize("body,is_later", [(TOO_OFTEN, True), (INVALID, False)])
+async def test_a_400_that_says_too_often_in_the_rows_own_words_is_tried_again_later(
+    tmp_path: Path, *, body: dict[str, Any], is_later: bool
+) -> None:
+    stage = make_stage(tmp_path / "home")
+    row = replace(stage.operation, is_too_often=says_phrase("1分間に.*上限", status=400))
+    async with raw_server(
+        answering(http("400 Bad Request", json.dumps(body).encode(), JSON)),
+        answering(http("201 Created", b'{"id": "tx-1"}', JSON)),
+    ) as server:
+        connection = replace(STAGE_CONNECTION, base_url=f"{server.url}/v2")
+        client = MfKessaiClient(HttpEdge(), connection, Key(), no_document)
+        request = ProviderRequest(operation=row.name, body={"number": "A-1", "amount": 1})
+        first = await client.send(row, request, fence=no_fence)
+        second = await client.send(row, request, fence=no_fence)
+    stage.store.close()
+    stage.presence.leave()
+
+    assert isinstance(first, NotSent if is_later else Lost)
+    assert isinstance(second, Done)

@@ -62,6 +62,7 @@ def is_sound(stage: Stage) -> bool:
     return audit.verify(stage.store).faults == ()
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("step", ["claimed", "answered", "recorded"])
 async def test_f13_the_server_stops_at_once_after_each_durable_step_and_nothing_is_sent_twice(
     stage: Stage, postgres: Postgres, step: str
@@ -92,6 +93,7 @@ async def test_f13_the_server_stops_at_once_after_each_durable_step_and_nothing_
     assert is_sound(stage)
 
 
+@pytest.mark.fault("F13")
 async def test_f13_a_server_that_stops_before_the_claim_is_stored_lets_nothing_be_sent(
     stage: Stage, postgres: Postgres
 ) -> None:
@@ -108,6 +110,7 @@ async def test_f13_a_server_that_stops_before_the_claim_is_stored_lets_nothing_b
     assert is_sound(stage)
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_f14_a_claim_whose_commit_is_lost_is_read_again_before_anything_is_sent(
     lossy: Stage, road: LossyRoad, loss: Loss
@@ -125,6 +128,7 @@ async def test_f14_a_claim_whose_commit_is_lost_is_read_again_before_anything_is
     assert told(lossy, action) == ["proposed", "claimed", "succeeded"]
 
 
+@pytest.mark.fault("F14")
 def test_f14_a_claim_nobody_can_read_again_is_not_sent_and_ends_with_its_lease(
     stage: Stage, lossy: Stage, road: LossyRoad
 ) -> None:
@@ -142,6 +146,7 @@ def test_f14_a_claim_nobody_can_read_again_is_not_sent_and_ends_with_its_lease(
     assert (lossy.provider.sends, stage.find(action.id).state) == (0, State.UNKNOWN)
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_f14_a_proposal_whose_commit_is_lost_is_stored_once(lossy: Stage, road: LossyRoad, loss: Loss) -> None:
     lossy.propose("A-0", 100_000)
@@ -154,6 +159,7 @@ def test_f14_a_proposal_whose_commit_is_lost_is_stored_once(lossy: Stage, road: 
     assert lossy.propose("A-1", 200_000, counterparty_id="C-9", counterparty_name="別の会社").id == action.id
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_f14_a_denied_proposal_whose_commit_is_lost_is_stored_once(lossy: Stage, road: LossyRoad, loss: Loss) -> None:
     road.lose(loss)
@@ -163,6 +169,7 @@ def test_f14_a_denied_proposal_whose_commit_is_lost_is_stored_once(lossy: Stage,
     assert told(lossy, action) == ["proposed"]
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_f14_a_vote_whose_commit_is_lost_counts_once_or_is_refused_in_words(
     lossy: Stage, road: LossyRoad, loss: Loss
@@ -182,6 +189,7 @@ def test_f14_a_vote_whose_commit_is_lost_counts_once_or_is_refused_in_words(
     assert told(lossy, action) == ["proposed", "sealed", "approved"]
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_f14_an_outcome_whose_commit_is_lost_is_recorded_once(lossy: Stage, road: LossyRoad, loss: Loss) -> None:
     action = lossy.propose("A-1", 50_000)
@@ -193,6 +201,7 @@ async def test_f14_an_outcome_whose_commit_is_lost_is_recorded_once(lossy: Stage
     assert told(lossy, action) == ["proposed", "claimed", "succeeded"]
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_f14_a_withdrawal_whose_commit_is_lost_is_recorded_once(lossy: Stage, road: LossyRoad, loss: Loss) -> None:
     action = lossy.propose("A-1", 100_000)
@@ -204,6 +213,7 @@ def test_f14_a_withdrawal_whose_commit_is_lost_is_recorded_once(lossy: Stage, ro
     assert told(lossy, action) == ["proposed", "withdrawn"]
 
 
+@pytest.mark.fault("F16")
 def test_f16_of_two_replicas_one_sends_and_the_other_finds_its_claim_gone_before_its_first_byte(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -228,6 +238,7 @@ def test_f16_of_two_replicas_one_sends_and_the_other_finds_its_claim_gone_before
     other.presence.leave()
 
 
+@pytest.mark.fault("F17")
 async def test_f17_a_replica_that_was_paused_past_its_lease_sends_nothing(stage: Stage, tmp_path: Path) -> None:
     other = make_stage(
         tmp_path / "other",

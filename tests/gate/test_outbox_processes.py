@@ -44,6 +44,7 @@ def lines(ledger: Path) -> list[str]:
     return ledger.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.fault("F07")
 def test_a_server_killed_between_the_commit_and_the_delivery_is_made_good_by_the_next(home: Path, ledger: Path) -> None:
     died = run(home, "die before delivery", ledger)
     before = ledger.exists()
@@ -56,6 +57,7 @@ def test_a_server_killed_between_the_commit_and_the_delivery_is_made_good_by_the
     assert "repeat" not in line
 
 
+@pytest.mark.fault("F07")
 def test_a_server_killed_with_a_notice_in_its_hands_is_followed_by_one_that_says_it_may_be_a_repeat(
     home: Path, ledger: Path
 ) -> None:

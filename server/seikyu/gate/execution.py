@@ -42,6 +42,8 @@ FAULT_WAIT_S: Final = 60
 PER_ROUND: Final = 20
 """Actions of one account in one round."""
 
+_IN_DOUBT: Final = frozenset({State.EXECUTING, State.UNKNOWN})
+
 Work: TypeAlias = Callable[[Action], Awaitable[Action]]
 
 
@@ -73,6 +75,7 @@ class Executor:
         self._on_step = on_step
         self._record_waits_s = record_waits_s
         self._running: set[asyncio.Task[Action]] = set()
+        self._doubtful: set[str] = set()
 
     async def execute(self, action_id: str) -> Action:
         """Send an approved action, unless somebody else does, and say how it stands now.
@@ -94,20 +97,32 @@ class Executor:
             # the caller may be gone: the fault is told here at least
             log.warning("an execution ended: %s", error.what.en if isinstance(error, SeikyuError) else type(error))
 
-    async def drain(self) -> None:
-        """Wait for everything that was begun; a write ends at its own deadline."""
+    async def drain(self) -> int:
+        """Wait for everything that was begun; a write ends at its own deadline.
+
+        How many of the actions that were begun here have no known outcome yet.
+        """
         while self._running:
             await asyncio.wait(tuple(self._running))
+        if not self._doubtful:
+            return 0
+        try:
+            return await self._store.run(lambda: sum(self._find(one).state in _IN_DOUBT for one in self._doubtful))
+        except SeikyuError:
+            return len(self._doubtful)
 
     async def _execute(self, action_id: str) -> Action:
         claim = await self._store.run(lambda: self._claims.take(action_id))
         if claim is None:
             return await self._store.run(lambda: self._find(action_id))
+        self._doubtful.add(action_id)
         self._on_step("claimed", claim.action)
         sent = await self._send(claim)
         self._on_step("answered", claim.action)
         action = await self._record(claim, sent)
         self._on_step("recorded", action)
+        if action.state not in _IN_DOUBT:
+            self._doubtful.discard(action_id)
         return action
 
     async def _record(self, claim: Claim, sent: Sent) -> Action:

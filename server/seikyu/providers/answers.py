@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, cast
 
 _MAX_EXPONENT: Final = 400
 """A number beyond 10**400 is an attack on whoever turns it into an integer; no money needs it."""
@@ -42,6 +44,22 @@ class HttpAnswer:
     @property
     def is_json(self) -> bool:
         return self.json is not NOT_JSON
+
+
+def says(phrase: str, *, status: int) -> Callable[[int, object], bool]:
+    """For a row's `is_too_often`: answers of `status` with a text in them that `phrase` (a pattern) is found in."""
+    pattern = re.compile(phrase)
+    return lambda answered, body: answered == status and any(pattern.search(text) for text in _texts(body))
+
+
+def _texts(body: object) -> Iterator[str]:
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, dict):
+        yield from _texts(list(cast("dict[str, object]", body).values()))
+    elif isinstance(body, list):
+        for member in cast("list[object]", body):
+            yield from _texts(member)
 
 
 def read_json(body: bytes) -> object | Literal[_NotJson.NOT_JSON]:

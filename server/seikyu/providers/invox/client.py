@@ -113,6 +113,8 @@ def _judge(operation: WriteOperation[Any], request: ProviderRequest, written: Wr
         return _settled(operation, request, written)
     if not written.is_json:
         return Lost(_not_from_invox(written.status), written.status)
+    if operation.is_too_often is not None and operation.is_too_often(written.status, written.json):
+        return NotSent(_TOO_OFTEN)
     if written.status == _TOO_MANY_REQUESTS:
         # invox documents no rate limit, so nothing says that a 429 comes before the document is stored
         return Lost(_busy(), written.status)
@@ -162,6 +164,11 @@ def _not_from_invox(status: int) -> Text:
         f"APIの形式ではない応答(HTTP {status})です。invoxの手前の機器が返した可能性があります。",
         f"An answer (HTTP {status}) that is not in the API's format; it may come from before invox.",
     )
+
+
+_TOO_OFTEN: Final = Text(
+    "invoxが回数の上限を告げ、登録しませんでした。", "invox says it is asked too often and stored nothing."
+)
 
 
 def _busy() -> Text:

@@ -126,6 +126,8 @@ def _settled(operation: WriteOperation[Any], request: ProviderRequest, answer: H
 
 
 def _refused(operation: WriteOperation[Any], answer: HttpAnswer) -> NotSent | Refused | Lost:
+    if operation.is_too_often is not None and operation.is_too_often(answer.status, answer.json):
+        return NotSent(_BUSY)
     codes = error_codes(answer.json)
     if codes is None or not answer.is_client_error:
         return Lost(_UNLIKE_MFK, answer.status)

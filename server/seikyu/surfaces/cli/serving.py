@@ -11,6 +11,9 @@ import click
 from seikyu.errors import InvalidArguments, Text
 from seikyu.surfaces.cli.house import House
 
+IN_DOUBT = 3
+"""Exit code of a server that ended with writes whose outcome is not known; `seikyu reconcile` looks them up."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl+C, as shells have it."""
 
@@ -22,6 +25,7 @@ def serve(house: House, address: str | None) -> None:
     """MCP サーバー / The MCP server: stdin and stdout, or HTTP."""
     if address is None:
         house.serve_stdio()
+        _end(house)
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - TCP
@@ -30,6 +34,13 @@ def serve(house: House, address: str | None) -> None:
             Text("例: --http 127.0.0.1:8787", "For example --http 127.0.0.1:8787."),
         )
     house.serve_http(host.strip("[]"), int(port))
+    _end(house)
+
+
+def _end(house: House) -> None:
+    """Let whoever started the server know by its exit code when it was stopped in the middle of a write."""
+    if house.in_doubt:
+        raise SystemExit(IN_DOUBT)
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.surfaces.doors import Doors
+from seikyu.surfaces.mcp.pulse import Pulse
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
 
 Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -52,9 +53,11 @@ def build_app(
 ) -> Starlette:
     """One app: `/mcp`, `/healthz` and `extra_routes`, all behind `Doors(hosts, origins, public_hosts)`.
 
-    `lifespan` opens what the routes need; it outlives every MCP session. `/healthz` also says what `health` answers.
+    `lifespan` opens what the routes need; it outlives every MCP session. `/healthz` says whether the
+    process keeps up, and what `health` answers.
     An app can be served once only.
     """
+    pulse = Pulse()
     sessions = StreamableHTTPSessionManager(
         server,
         max_request_body_size=MAX_BODY,
@@ -65,13 +68,15 @@ def build_app(
 
     @asynccontextmanager
     async def opened(app: Starlette) -> AsyncGenerator[None, None]:
-        async with lifespan(app) if lifespan else nullcontext(), sessions.run():
+        async with lifespan(app) if lifespan else nullcontext(), sessions.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(pulse.beat)
             yield
+            tasks.cancel_scope.cancel()
 
     return Starlette(
         routes=[
             Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
-            Route("/healthz", endpoint=_healthz(health), methods=["GET"]),
+            Route("/healthz", endpoint=_healthz(health, pulse), methods=["GET"]),
             *extra_routes,
         ],
         middleware=[
@@ -162,12 +167,15 @@ def _is_loopback(address: str) -> bool:
     return parsed.is_loopback if parsed.version == 4 else parsed == ipaddress.IPv6Address("::1")  # noqa: PLR2004
 
 
-def _healthz(health: Health) -> Callable[[Request], JSONResponse]:
-    """Answers in a thread: what `health` looks at may be on a disk."""
+def _healthz(health: Health, pulse: Pulse) -> Callable[[Request], Awaitable[JSONResponse]]:
+    """Asks `health` in a thread of its own: it may look at a disk, and every other thread may be taken."""
+    own = anyio.CapacityLimiter(1)
 
-    def healthz(_: Request) -> JSONResponse:
+    async def healthz(_: Request) -> JSONResponse:
         headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-        return JSONResponse({"status": "ok", **health()}, headers=headers)
+        complaints = pulse.complaints()
+        said = {"status": "degraded", "why": complaints} if complaints else {"status": "ok"}
+        return JSONResponse({**said, **await anyio.to_thread.run_sync(health, limiter=own)}, headers=headers)
 
     return healthz
 

@@ -40,6 +40,8 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
+from seikyu.surfaces.log import keep_stderr_open
+
 Frame: TypeAlias = SessionMessage | Exception
 """A message, or why a line was not one."""
 
@@ -210,21 +212,13 @@ class _Answered(ObjectSendStream[SessionMessage]):
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
     """The client's two pipes, moved away from where a stray print or a child process would find them."""
-    _open_stderr_if_closed()
+    keep_stderr_open()  # or the client's pipe would be copied to descriptor 2, and errors would go to the client
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     return os.fdopen(source, "rb", closefd=False), os.fdopen(sink, "wb", closefd=False)
-
-
-def _open_stderr_if_closed() -> None:
-    """Without it the client's pipe would be copied to descriptor 2, and errors would go to the client."""
-    try:
-        os.fstat(2)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _daemon(work: Callable[..., None], *arguments: object) -> None:
