@@ -165,6 +165,7 @@ async def test_a_registration_is_planned_whole() -> None:
                 "counterparty_name": "株式会社青葉商事",
                 "transaction_date": "2026-11-10",
                 "due_date": "2026-11-30",
+                "destination": "WNAV-37R6",
             }
         ),
         natural_key="INV-1",
