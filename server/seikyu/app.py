@@ -395,7 +395,7 @@ class _Opened:
             self.store,
             gathering=gathering,
             reminders=Reminders(self.store, clock, timing, gathering, escalate_to=settings.escalate_to),
-            outbox=Outbox(self.store, clock, timing, self.presence),
+            outbox=Outbox(self.store, clock, timing, self.presence, escalate_to=settings.escalate_to),
             notifiers=self.notifiers,
         )
 

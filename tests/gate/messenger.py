@@ -56,7 +56,7 @@ def messenger(
         stage.store,
         gathering=gathering,
         reminders=Reminders(stage.store, stage.clock, timing, gathering, escalate_to=escalate_to),
-        outbox=Outbox(stage.store, stage.clock, timing, presence or stage.presence),
+        outbox=Outbox(stage.store, stage.clock, timing, presence or stage.presence, escalate_to=escalate_to),
         notifiers=channels,
         limit_s=limit_s,
     )

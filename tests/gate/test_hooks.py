@@ -106,6 +106,21 @@ async def test_a_program_gets_the_notice_as_one_json_line_with_the_action_as_dat
     }
 
 
+async def test_a_notice_is_told_even_if_its_action_was_made_unreadable_or_is_gone(stage: Stage, tmp_path: Path) -> None:
+    keeps = program(tmp_path, KEEPS)
+    action = stage.propose("A-1", 100_000)
+    with stage.store.write() as tx:
+        tx.connection.execute("UPDATE action SET state = 'x'")
+    notifier = CommandNotifier(keeps.command, stage.store, link_of=lambda _: None)
+
+    await notifier.deliver(notice_of(stage, action.id))
+    spoilt = json.loads(keeps.left("kept")["stdin"])
+    await notifier.deliver(notice_of(stage, "act-gone"))
+    gone_ = json.loads(keeps.left("kept")["stdin"])
+
+    assert (spoilt["action"], gone_["action"]) == (None, None)
+
+
 async def test_a_notice_about_no_action_has_none(stage: Stage, tmp_path: Path) -> None:
     keeps = program(tmp_path, KEEPS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -232,6 +232,23 @@ def about_house(kind: str, record: Record) -> Announcement | None:
     told, said = _HOUSE_EVENTS[kind]
     values = _values(record)
     return Announcement(told, Text(said.ja.format_map(values), said.en.format_map(values)))
+
+
+def unreadable(seq: int) -> Announcement:
+    """A row of the log, or the action it is about, that is not what we wrote."""
+    return Announcement(
+        NoticeKind.ALARM,
+        Text(
+            f"監査記録 {seq} かその申請を読めません。seikyu audit verify を実行してください。",
+            f"Record {seq} of the log, or its action, cannot be read; run `seikyu audit verify`.",
+        ),
+    )
+
+
+def call(escalate_to: Sequence[str]) -> Text:
+    """Whom an escalation is for."""
+    names = ", ".join(shown(name, 60) for name in escalate_to)
+    return Text(f"{names} へ: ", f"To {names}:") if names else Text("操作者の皆さんへ: ", "To every operator:")
 
 
 def _values(record: Record) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from seikyu.errors import Text
 from seikyu.gate.actions import Action
-from seikyu.gate.announcements import Announcement, about_action, about_house, is_told
+from seikyu.gate.announcements import Announcement, about_action, about_house, is_told, unreadable
 from seikyu.models import Clock, moment, timestamp
 from seikyu.spec import WriteOperation
 from seikyu.store.database import Row, Store, Tx
@@ -86,6 +86,12 @@ class Gathering:
                     put(tx, channel, f"log-{row['seq']}", said, action_id=row["action_id"], at=moment(row["at"]))
 
     def _announcement(self, tx: Tx, row: Row) -> Announcement | None:
+        try:
+            return self._told(tx, row)
+        except (ValueError, KeyError, TypeError):  # one such row must not keep people from all that follow
+            return unreadable(row["seq"])
+
+    def _told(self, tx: Tx, row: Row) -> Announcement | None:
         record: dict[str, Any] = json.loads(row["record"])
         if row["action_id"] is None:
             return about_house(row["kind"], record)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from seikyu.errors import NotFound
 from seikyu.gate.actions import Action, find
 from seikyu.gate.anchors import Anchor
 from seikyu.gate.notices import Notice
@@ -46,8 +47,12 @@ class CommandNotifier:
 
     def _about(self, action_id: str | None) -> dict[str, Any] | None:
         """The action as it is now. What others wrote is data: capped, and nothing invisible is in it."""
-        if action_id is None:
+        try:
+            return None if action_id is None else self._described(action_id)
+        except (NotFound, ValueError, KeyError):  # not as we wrote it: the notice itself still has to be told
             return None
+
+    def _described(self, action_id: str) -> dict[str, Any]:
         with self._store.read() as tx:
             action = find(tx, action_id)
         particulars = action.particulars

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from seikyu.errors import NotDelivered, SeikyuError, Text
+from seikyu.errors import NOTHING, NotDelivered, SeikyuError, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, State
+from seikyu.gate.announcements import call
 from seikyu.gate.gathering import FLOOD_AFTER
 from seikyu.gate.notices import Notice, NoticeKind
 from seikyu.models import Clock, moment, shown, timestamp
@@ -39,6 +40,7 @@ _STILL_ASKING: Final = frozenset({NoticeKind.REMINDER.value, NoticeKind.ESCALATI
 _ON_RECORD: Final = frozenset({NoticeKind.ALARM, NoticeKind.FROZEN, NoticeKind.NEEDS_PERSON})
 """When one of these reached nobody, the audit log says so."""
 
+_LEADS: Final = {NoticeKind.REMINDER.value: Text("催促: ", "Reminder:")}
 _AGAIN: Final = Text("（再送の可能性があります）", "(This may be a repeat.)")
 
 
@@ -57,11 +59,14 @@ class Letter:
 class Outbox:
     """Hands out what is due, and keeps what came of it."""
 
-    def __init__(self, store: Store, clock: Clock, timing: Timing, presence: Presence) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, timing: Timing, presence: Presence, *, escalate_to: Sequence[str] = ()
+    ) -> None:
         self._store = store
         self._clock = clock
         self._timing = timing
         self._presence = presence
+        self._leads = {**_LEADS, NoticeKind.ESCALATION.value: call(escalate_to)}
 
     def claim(self, channel: str) -> list[Letter]:
         """Take what is due for a channel, for `LEASE_S` seconds; nobody else is handed it meanwhile."""
@@ -74,12 +79,31 @@ class Outbox:
         owner = self._presence.appear()
         with self._store.write() as tx:
             leased = [[row for row in bundle if _lease(tx, row, owner, now)] for bundle in bundles]
-            return [_letter(tx, rows, now) for rows in leased if rows]
+            return [self._letter(tx, rows, now) for rows in leased if rows]
 
     def _is_free(self, row: Row, now: datetime) -> bool:
         if row["lease_owner"] is None or row["lease_until"] is None:
             return True
         return moment(row["lease_until"]) <= now or self._presence.is_gone(row["lease_owner"])
+
+    def _letter(self, tx: Tx, rows: Sequence[Row], now: datetime) -> Letter:
+        """One notice for `rows`, which are alike when there are several."""
+        last, more = rows[-1], len(rows) - 1
+        text = Text(last["ja"], last["en"])
+        if more:
+            text = self._leads.get(last["kind"], NOTHING) + _together(tx, rows)
+        if any(row["lease_owner"] is not None for row in rows):
+            text += _AGAIN  # a server had it and died before it could say what came of it
+        notice = Notice(
+            id=f"{last['id']}+{more}" if more else last["id"],
+            kind=NoticeKind(last["kind"]),
+            action_id=None if more else last["action_id"],
+            at=moment(last["at"]),
+            text=text,
+        )
+        since = min(row["tried_since"] or timestamp(now) for row in rows)
+        tries = max(row["tries"] for row in rows) + 1
+        return Letter(last["channel"], notice, tuple(row["id"] for row in rows), tries, moment(since))
 
     def delivered(self, letter: Letter) -> None:
         """Note that the channel took it."""
@@ -161,24 +185,6 @@ def _bundled(group: Sequence[Row]) -> list[list[Row]]:
     held = [row for row in group if row["not_before"] > row["at"] and row["tries"] == 0]
     ones = [[row] for row in group if row not in held]
     return [*ones, held] if held else ones
-
-
-def _letter(tx: Tx, rows: Sequence[Row], now: datetime) -> Letter:
-    """One notice for `rows`, which are alike when there are several."""
-    last, more = rows[-1], len(rows) - 1
-    text = _together(tx, rows) if more else Text(last["ja"], last["en"])
-    if any(row["lease_owner"] is not None for row in rows):
-        text += _AGAIN  # a server had it and died before it could say what came of it
-    notice = Notice(
-        id=f"{last['id']}+{more}" if more else last["id"],
-        kind=NoticeKind(last["kind"]),
-        action_id=None if more else last["action_id"],
-        at=moment(last["at"]),
-        text=text,
-    )
-    since = min(row["tried_since"] or timestamp(now) for row in rows)
-    tries = max(row["tries"] for row in rows) + 1
-    return Letter(last["channel"], notice, tuple(row["id"] for row in rows), tries, moment(since))
 
 
 def _together(tx: Tx, rows: Sequence[Row]) -> Text:
