@@ -352,6 +352,44 @@ async def test_a_day_without_a_server_gives_nothing_up(stage: Stage) -> None:
     assert [kind for kind, _ in channel.said] == ["asked"]
 
 
+async def test_what_happened_two_weeks_before_a_server_ran_again_is_not_told(stage: Stage) -> None:
+    channel = PretendChannel()
+    delivery = messenger(stage, channel)
+    await delivery.round()
+    stage.propose("A-1", 100_000)
+    stage.clock.advance(days=14)
+    recent = stage.propose("A-2", 100_001)
+
+    await delivery.round()
+
+    assert [notice.action_id for notice in channel.taken] == [recent.id]
+
+
+async def test_waiting_with_another_is_not_a_try_of_ones_own(stage: Stage) -> None:
+    channel = PretendChannel(mood=is_down)
+    for number in range(3):
+        stage.propose(f"A-{number}", 100_000 + number)
+
+    await messenger(stage, channel).round()
+
+    assert [row["tries"] for row in rows(stage)] == [1, 0, 0]
+    assert len({row["not_before"] for row in rows(stage)}) == 1
+
+
+async def test_a_notice_can_be_looked_up_for_two_months(stage: Stage) -> None:
+    delivery = messenger(stage, PretendChannel())
+    stage.propose("A-1", 100_000)
+    await delivery.round()
+
+    stage.clock.advance(days=60)
+    await delivery.round()
+    kept = len(rows(stage))
+    stage.clock.advance(hours=1)
+    await delivery.round()
+
+    assert (kept, rows(stage)) == (1, [])
+
+
 # dying, and many servers
 
 
