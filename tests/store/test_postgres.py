@@ -1,16 +1,21 @@
 """What only PostgreSQL has: an address, a server that comes and goes, and a clock for all."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
 from postgres import Postgres
-from seikyu.errors import ConfigurationError, StoreBusy, StoreDamaged
+from seikyu.errors import ConfigurationError, StoreBusy, StoreDamaged, Taken
 from seikyu.gate import audit
+from seikyu.settings import read_settings
 from seikyu.store.database import Store
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -151,3 +156,51 @@ def test_the_password_of_the_address_is_in_no_error_even_if_it_is_mistyped() -> 
         assert "ter2" not in f"{told.value!r} {told.value.text}"
         assert told.value.__cause__ is None
         assert told.value.__suppress_context__ or told.value.__context__ is None
+
+
+def test_an_address_of_another_kind_is_told_in_one_sentence_without_repeating_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEIKYU_DATABASE_URL", "mysql://seikyu:hunter2@127.0.0.1/seikyu")
+
+    with pytest.raises(ConfigurationError) as told:
+        read_settings(tmp_path)
+
+    assert told.value.what.en == "SEIKYU_DATABASE_URL must begin with postgresql:// (for SQLite, leave it out)."
+    assert "hunter2" not in repr(told.value) + told.value.text.ja + told.value.text.en
+
+
+def test_the_address_may_stand_in_the_env_file_and_its_password_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SEIKYU_DATABASE_URL=postgresql://seikyu:hunter2@127.0.0.1/seikyu\n")
+
+    settings = read_settings(tmp_path)
+
+    assert isinstance(settings.store_place, SecretStr)
+    assert settings.store_place.get_secret_value().startswith("postgresql://seikyu:")
+    assert "hunter2" not in repr(settings)
+
+
+def test_sqlite_never_loads_the_driver_of_postgresql(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from seikyu.store.database import Store\n"
+        "with Store(Path(sys.argv[1])).read(): print('psycopg' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "seikyu.db")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"
+
+
+def test_a_statement_that_failed_and_was_passed_over_is_not_committed(store: Store) -> None:
+    note(store, "first")
+
+    def go_on() -> None:
+        with store.write() as tx, suppress(Taken):
+            tx.run("append_audit", seq=1, at="", kind="again", action_id=None, record="", prev="", hash="")
+
+    with pytest.raises(RuntimeError, match="rolled back"):
+        go_on()
+
+    assert words(store) == ["first"]
