@@ -377,7 +377,7 @@ class _Opened:
 
         command, api, home = self.home.settings.notify_command, self.slack_api, self.home
         by_command = [CommandNotifier(command, self.store, link_of=self.cards.link)] if command else []
-        by_slack = [] if api is None else [SlackNotifier(api, self.store, home.clock, self.cards, home.lang)]
+        by_slack = [] if api is None else [SlackNotifier(api, self.store, self.clock, self.cards, home.lang)]
         return [*by_command, *by_slack]
 
     @cached_property
@@ -513,7 +513,7 @@ class _Opened:
         if app is None:
             return None
         place = slack_place(app)
-        return SlackApi(self.home.edge, app, self.home.clock, lambda: self.keepsakes.word(place, "token"))
+        return SlackApi(self.home.edge, app, self.clock, lambda: self.keepsakes.word(place, "token"))
 
     def slack_routes(self) -> list[BaseRoute]:
         """Where Slack's clicks come in; nowhere without an app."""
@@ -525,7 +525,7 @@ class _Opened:
             return []
         rooms = SlackRooms(
             store=self.store,
-            clock=self.home.clock,
+            clock=self.clock,
             cards=self.cards,
             ballots=self.ballots,
             app=app,

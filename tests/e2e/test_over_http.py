@@ -177,6 +177,7 @@ async def test_an_operator_approves_in_slack_and_the_whole_house_knows(stage: St
         await stage.run("slack", "connect", secrets={"--token-fd": TOKEN, "--secret-fd": SLACK_SECRET})
         linked = ["operator", "slack", OPERATOR, "--user", "U0TANAKA", "--up-to", "2000000"]
         await stage.run(*linked, secrets={"--secret-fd": PASSPHRASE})
+        [link] = await stage.run_json("slack", "links")
         async with served(stage) as origin, Client(f"{origin}/mcp") as client:
             twin.target = origin
             waiting = await call(client, "register_transaction", **draft(1_000_000))
@@ -191,6 +192,7 @@ async def test_an_operator_approves_in_slack_and_the_whole_house_knows(stage: St
 
     assert (clicked.status_code, seen["status"], effects(stage)) == (200, "succeeded", 1)
     assert "tanaka" in json.dumps(twin.updates[-1]["blocks"])
+    assert (link["operator"], link["user"], link["up_to"]) == (OPERATOR, "U0TANAKA", 2_000_000)
     assert not any(secret.encode() in path.read_bytes() for path in files_of(stage) for secret in (TOKEN, SLACK_SECRET))
     assert verified
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import copy
 from typing import Any
 
 import anyio
@@ -128,28 +127,11 @@ def notice(kind: NoticeKind, action_id: str | None, said: str = "Something happe
     return Notice("log-1", kind, action_id, datetime(2026, 11, 21, tzinfo=UTC), Text(said, said))
 
 
-@pytest.fixture(scope="module")
-def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Enrolled:
-    """Two operators; their keys are slow to make, so each test begins with a copy."""
-    stage = make_stage(tmp_path_factory.mktemp("enrolled"))
+@pytest.fixture
+async def office(tmp_path: Path, database_url: SecretStr | None) -> AsyncGenerator[Office]:
+    stage = make_stage(tmp_path, database_url=database_url)
     tanaka = stage.enrol("tanaka")
     sato = stage.enrol("sato", tanaka)
-    stage.store.close()
-    return Enrolled(stage.settings.database, tanaka, sato)
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    database: Path
-    tanaka: Key
-    sato: Key
-
-
-@pytest.fixture
-async def office(tmp_path: Path, enrolled: Enrolled) -> AsyncGenerator[Office]:
-    copy(enrolled.database, tmp_path / "seikyu.db")
-    stage = make_stage(tmp_path)
-    tanaka, sato = enrolled.tanaka, enrolled.sato
     edge = HttpEdge()
     async with running_slack(lambda: int(stage.clock.now().timestamp())) as twin:
         app = SlackApp(TEAM, APP, CHANNEL, f"{twin.origin}/api")
@@ -168,6 +150,7 @@ async def office(tmp_path: Path, enrolled: Enrolled) -> AsyncGenerator[Office]:
 # a decision
 
 
+@pytest.mark.both_stores
 async def test_a_linked_operator_approves_in_slack_and_it_is_sent_once(office: Office) -> None:
     action = await office.posted()
 
@@ -220,6 +203,7 @@ async def test_an_operator_is_one_voice_in_slack_and_on_the_page(office: Office)
     assert (office.state(action), office.votes(action)) == (State.AWAITING, ["tanaka"])
 
 
+@pytest.mark.both_stores
 @pytest.mark.fault("F53")
 async def test_f53_retries_double_clicks_replays_and_a_second_person_are_one_decision(office: Office) -> None:
     action = await office.posted()
@@ -239,6 +223,7 @@ async def test_f53_retries_double_clicks_replays_and_a_second_person_are_one_dec
     assert office.fault() is None
 
 
+@pytest.mark.both_stores
 @pytest.mark.fault("F53")
 async def test_f53_approve_and_reject_at_once_by_two_people_are_one_decision(office: Office) -> None:
     action = await office.posted()
@@ -408,6 +393,7 @@ async def test_a_form_that_comes_too_late_says_so_in_the_form(office: Office) ->
 # what a vote in Slack is worth at execution
 
 
+@pytest.mark.both_stores
 async def test_an_approval_of_somebody_who_was_unlinked_meanwhile_does_not_send(office: Office) -> None:
     action = await office.posted()
     await office.click(TANAKA)

@@ -84,8 +84,8 @@ class Office:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncGenerator[Office]:
-    stage = make_stage(tmp_path)
+async def office(tmp_path: Path, database_url: SecretStr | None) -> AsyncGenerator[Office]:
+    stage = make_stage(tmp_path, database_url=database_url)
     yield Office(stage)
     stage.store.close()
 
@@ -198,6 +198,7 @@ async def test_both_secrets_hold_for_two_days_after_a_new_one_was_given(tmp_path
 # what it does
 
 
+@pytest.mark.both_stores
 async def test_an_event_about_a_finished_action_makes_seikyu_ask_how_it_stands(office: Office) -> None:
     action = await office.done()
     office.stage.provider.standing["tx-N-1"] = "rejected"
@@ -224,6 +225,7 @@ async def test_what_an_event_claims_changes_nothing(office: Office) -> None:
     assert office.stage.provider.reads == 1
 
 
+@pytest.mark.both_stores
 @pytest.mark.fault("F56")
 async def test_f56_six_deliveries_at_once_and_out_of_order_are_one_look_each(office: Office) -> None:
     action = await office.done()
@@ -265,6 +267,7 @@ async def test_f56_the_event_is_kept_before_it_is_answered_and_refused_while_it_
     assert [record["event"] for record in office.records("event.received")] == ["9NV9-PVP6"]
 
 
+@pytest.mark.both_stores
 @pytest.mark.fault("F57")
 async def test_f57_the_same_event_with_another_body_is_kept_flagged_and_not_followed(office: Office) -> None:
     await office.done("N-1")
@@ -292,6 +295,7 @@ async def test_f57_the_header_cannot_give_a_signed_body_another_name(office: Off
     assert (first, renamed) == (200, 400)
 
 
+@pytest.mark.both_stores
 @pytest.mark.fault("F58")
 async def test_f58_an_event_that_overtakes_our_own_answer_is_about_the_same_action(office: Office) -> None:
     stage = office.stage
@@ -334,6 +338,7 @@ async def test_an_event_about_a_lost_answer_makes_seikyu_look_it_up_at_once(offi
     assert (stage.find(action.id).state, stage.provider.sends) == (State.SUCCEEDED, 1)
 
 
+@pytest.mark.both_stores
 async def test_an_event_about_a_number_we_say_is_not_written_is_an_alarm(office: Office) -> None:
     action = office.stage.propose("N-1", 100_000)
 
@@ -362,6 +367,7 @@ async def test_an_event_that_is_not_about_us_is_kept_and_closed(office: Office, 
     assert (status, swept, office.stage.provider.reads) == (200, [1, 0], 0)
 
 
+@pytest.mark.both_stores
 async def test_an_event_waits_while_the_provider_does_not_answer(office: Office) -> None:
     stage = office.stage
     await office.done()
@@ -380,6 +386,7 @@ async def test_an_event_waits_while_the_provider_does_not_answer(office: Office)
     assert len(office.records("event.looked_into")) == 1
 
 
+@pytest.mark.both_stores
 async def test_an_events_id_is_known_for_at_least_ninety_days(office: Office) -> None:
     await office.done()
     await office.post(examined("E-1"))

@@ -9,6 +9,7 @@ routes and nothing else; and once there is one, what came through a proxy is nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,8 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _DEFAULT_PORTS: Final = (b":80", b":443")
 """A browser leaves these out of the Host header."""
 
-SIGNED_PATHS: Final = ("/slack/interactions", "/webhooks/")
-"""All that a public name reaches: routes that take nothing unsigned. An ending slash means what is below it."""
+SIGNED_PATHS: Final = re.compile(r"/slack/interactions|/webhooks/[a-z]{1,20}/[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
+"""All that a public name reaches: routes that take nothing unsigned."""
 
 _FORWARDED: Final = frozenset(
     {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
@@ -95,9 +96,7 @@ def own_origins(hosts: Iterable[str]) -> frozenset[str]:
 
 
 def _is_signed_route(scope: Scope) -> bool:
-    path: str = scope["path"]
-    is_there = any(path == route or (route.endswith("/") and path.startswith(route)) for route in SIGNED_PATHS)
-    return scope["method"] == "POST" and is_there
+    return scope["method"] == "POST" and SIGNED_PATHS.fullmatch(scope["path"]) is not None
 
 
 def _is_forwarded(scope: Scope) -> bool:

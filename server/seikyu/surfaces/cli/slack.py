@@ -36,6 +36,32 @@ def connect(house: House, token_fd: int | None, secret_fd: int | None) -> None:
     screen.say(Text("Slack に接続しました。", "Slack is connected."), house.lang, "green")
 
 
+@slack.command(name="links")
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_obj
+def list_links(house: House, *, as_json: bool) -> None:
+    """Slack の誰が誰か / Who in Slack speaks for whom, and up to what amount."""
+    with house.rooms().store.read() as tx:
+        found = links.links(tx)
+    if as_json:
+        screen.print_json(
+            [
+                {
+                    "operator": one.operator,
+                    "team": one.team,
+                    "user": one.user,
+                    "up_to": one.up_to,
+                    "vouched_by": one.vouched_by,
+                }
+                for one in found
+            ]
+        )
+        return
+    rows = [(one.operator, one.team, one.user, yen_text(one.up_to), one.vouched_by) for one in found]
+    labels = Text("操作者 チーム 利用者 上限 保証した人", "operator team user up-to vouched-by").say(house.lang).split()
+    screen.table(Text("Slack との対応", "Slack links").say(house.lang), labels, rows)
+
+
 @click.command(name="slack")
 @click.argument("name")
 @click.option("--user", help="Slack の利用者 / the Slack user, such as U0123ABCD")
