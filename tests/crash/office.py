@@ -147,7 +147,7 @@ class Office:
         return self.desk.propose(proposal(number, amount, now=self.clock.now(), requester=requester))
 
     def approve(self, action: Action, key: Key) -> Action:
-        return self.ballots.cast(Ballot(action.id, action.digest, "approve"), key)
+        return self.ballots.cast(Ballot(action.id, action.digest, "approve", revision=action.revision), key)
 
     def find(self, action_id: str) -> Action:
         with self.store.read() as tx:

@@ -182,7 +182,7 @@ class Stage:
         return operators.unlock(self.store, self.clock, name, PASSPHRASE)
 
     def approve(self, action: Action, key: Key) -> Action:
-        return self.ballots.cast(Ballot(action.id, action.digest, "approve"), key)
+        return self.ballots.cast(Ballot(action.id, action.digest, "approve", revision=action.revision), key)
 
     def find(self, action_id: str) -> Action:
         with self.store.read() as tx:

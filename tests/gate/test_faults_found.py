@@ -11,7 +11,7 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import POLICY, Stage, make_stage
-from seikyu.errors import ConfigurationError, OutcomeNotRecorded, StoreBusy, Text
+from seikyu.errors import ConfigurationError, OutcomeNotRecorded, StoreBusy, Text, VoteRefused
 from seikyu.gate.actions import WRITTEN, Action, State
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Executor
@@ -275,6 +275,21 @@ async def test_a_duplicate_that_ran_after_the_vote_is_asked_about_again_and_the_
     assert stage.provider.sends == 1
 
 
+async def test_a_vote_on_what_was_shown_before_it_was_asked_anew_does_not_count(stage: Stage) -> None:
+    first = stage.enrol("tanaka")
+    late = stage.enrol("sato", first)
+    older = stage.propose("A-1", 100_000)
+    stage.approve(older, first)
+    twin = stage.propose("A-2", 100_000)
+    stage.approve(twin, first)
+    await stage.executor.execute(twin.id)
+    await stage.executor.execute(older.id)  # asked anew: it looks like a duplicate now
+
+    with pytest.raises(VoteRefused, match="What you saw"):
+        stage.approve(older, late)
+    assert stage.find(older.id).state is State.AWAITING
+
+
 async def test_a_refusal_that_never_matches_anything_goes_to_a_person_in_the_end(stage: Stage) -> None:
     stage.provider.answers = [lambda _request: CONFLICT] * 50
     action = stage.propose("A-1", 50_000)
@@ -301,6 +316,19 @@ async def test_what_a_person_resolved_is_part_of_what_they_sealed(stage: Stage) 
 @pytest.mark.parametrize("other", ["Suzuki", "ｓｕｚｕｋｉ", " suzuki ", "suzuki\u200b", "su zuki"])
 def test_another_spelling_of_a_name_is_the_same_person(other: str) -> None:
     assert same_person("suzuki", other)
+
+
+async def test_a_comparison_that_breaks_inside_seikyu_leaves_an_unknown_outcome_at_once(stage: Stage) -> None:
+    async def broken(*_: object) -> Done:
+        raise ValueError("a fault of ours")
+
+    object.__setattr__(stage.operation, "look_up", broken)
+    stage.provider.answers.append(lambda _request: CONFLICT)
+    action = stage.propose("A-1", 50_000)
+
+    after = await stage.executor.execute(action.id)
+
+    assert after.state is State.UNKNOWN
 
 
 def test_a_database_that_is_no_database_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class Card:
 
     action_id: str
     digest: str
+    revision: int
     state: State
     state_text: Text
     title: Text
@@ -118,6 +119,7 @@ class CardIndex:
         return Card(
             action_id=action.id,
             digest=action.digest,
+            revision=action.revision,
             state=action.state,
             state_text=STATE_TEXT[action.state],
             title=operation.title,

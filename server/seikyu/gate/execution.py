@@ -154,15 +154,15 @@ class Executor:
         try:
             client = self._client_of(claim.connection)
             sent = await client.send(claim.operation, claim.action.request, fence=fence)
+            if isinstance(sent, Refused) and claim.operation.conflict_codes & set(sent.codes):
+                return await self._compare(claim, client, sent)
+            return sent
         except (LoginRequired, ConfigurationError) as error:
             return NotSent(error.what + error.next_step, needs_person=True)
         except Exception:
             # a fault of ours after bytes may have left: only the provider's data can tell
             log.exception("sending %s failed inside Seikyu", claim.action.id)
             return Lost(Text("Seikyu の内部で失敗しました。", "Seikyu itself failed while sending."))
-        if isinstance(sent, Refused) and claim.operation.conflict_codes & set(sent.codes):
-            return await self._compare(claim, client, sent)
-        return sent
 
     async def _compare(self, claim: Claim, client: Client, refused: Refused) -> Sent:
         """Something is already there under our key: it counts as done only when every field is ours."""
@@ -204,7 +204,7 @@ class Executor:
                 moved.extend(await self._try(action, work))
 
         async with anyio.create_task_group() as tasks:
-            for name in {action.connection for action in due}:
+            for name in sorted({action.connection for action in due}):  # an order that can be repeated
                 tasks.start_soon(one_by_one, [action for action in due if action.connection == name][:PER_ROUND])
         return moved
 

@@ -45,6 +45,8 @@ class Ballot:
     """Whose right is used, when it was lent; it is sealed with the decision."""
     click: slack.Click | None = None
     """Of a decision in Slack: the server's key seals it, for the operator the Slack user is linked to."""
+    revision: int = 1
+    """The one that was shown: asked anew, the content is the same and the reasons to ask are not."""
 
 
 class BallotBox:
@@ -153,7 +155,7 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text(f"{action.id} は期限切れです。", f"{action.id} has expired."),
             Text("申請し直してもらってください。", "Ask for it to be proposed again."),
         )
-    if ballot.digest != action.digest:
+    if (ballot.digest, ballot.revision) != (action.digest, action.revision):
         raise _refuse(
             Text("表示された内容と現在の内容が違います。", "What you saw is not what the action says now."),
             Text("もう一度表示して確かめてください。", "Look at it again."),

@@ -110,7 +110,7 @@ def _decide(
     screen.console(stderr=True).print(screen.card_panel(card, house.lang))
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    return rooms.ballots.cast(Ballot(action_id, card.digest, decision, reason, via="cli"), key)
+    return rooms.ballots.cast(Ballot(action_id, card.digest, decision, reason, via="cli", revision=card.revision), key)
 
 
 @click.command()
@@ -229,7 +229,7 @@ def resolve(
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
     finding = reference if outcome == "succeeded" else None
-    ballot = Ballot(action_id, card.digest, "resolve", evidence, via="cli")
+    ballot = Ballot(action_id, card.digest, "resolve", evidence, via="cli", revision=card.revision)
     _report(house, rooms.ballots.resolve(ballot, key, reference=finding), as_json=as_json)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from seikyu.errors import Text
+from seikyu.gate.cards import Card
 from seikyu.gate.votes import MAX_REASON, Decision
 from seikyu.surfaces.web.session import MAX_NAME
 
@@ -22,8 +23,9 @@ MAX_PASSPHRASE: Final = 1024
 
 DECISIONS: Final[Sequence[Decision]] = ("approve", "reject", "return", "revoke")
 
-_FIELDS: Final = frozenset({"token", "digest", "decision", "operator", "passphrase", "reason"})
+_FIELDS: Final = frozenset({"token", "digest", "revision", "decision", "operator", "passphrase", "reason"})
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_REVISION: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/x-www-form-urlencoded;charset=utf-8"})
 _FETCH_HEADERS: Final = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 """What a browser says of a form sent from our own page. Older browsers say nothing."""
@@ -44,6 +46,8 @@ class DecisionForm:
     token: str
     digest: str
     """All 64 hex digits of what was shown."""
+    revision: int
+    """The one that was shown."""
     decision: Decision
     operator: str
     reason: str
@@ -52,6 +56,10 @@ class DecisionForm:
     def is_answer_to(self, ask: str | None) -> bool:
         """Whether the page's question, `decide` or `revoke`, is the one that was answered."""
         return ask == ("revoke" if self.decision == "revoke" else "decide")
+
+    def is_about(self, card: Card) -> bool:
+        """Whether the card still says what the form's page showed."""
+        return (self.digest, self.revision) == (card.digest, card.revision)
 
     @property
     def fault(self) -> Text | None:
@@ -128,12 +136,14 @@ def _parse(body: bytes) -> DecisionForm | Refusal:
 
 def _form(values: dict[str, str]) -> DecisionForm | Refusal:
     decision, operator, passphrase = values["decision"], values["operator"].strip(), values["passphrase"]
-    is_sound = _DIGEST.fullmatch(values["digest"]) and len(operator) <= MAX_NAME and len(passphrase) <= MAX_PASSPHRASE
-    if not _is_decision(decision) or not is_sound:
+    is_sound = _DIGEST.fullmatch(values["digest"]) and _REVISION.fullmatch(values["revision"])
+    is_short = len(operator) <= MAX_NAME and len(passphrase) <= MAX_PASSPHRASE
+    if not _is_decision(decision) or not is_sound or not is_short:
         return _GARBLED
     return DecisionForm(
         token=values["token"],
         digest=values["digest"],
+        revision=int(values["revision"]),
         decision=decision,
         operator=operator,
         reason=" ".join(values["reason"].split()),

@@ -211,7 +211,7 @@ class _Pages:
         return await self._cast(request, form, key)
 
     async def _cast(self, request: Request, form: DecisionForm, key: Key) -> Response:
-        ballot = Ballot(_action_id(request), form.digest, form.decision, form.reason, via="web")
+        ballot = Ballot(_action_id(request), form.digest, form.decision, form.reason, via="web", revision=form.revision)
         try:
             action = await self._web.store.run(lambda: self._web.ballots.cast(ballot, key))
         except (VoteRefused, StoreDamaged, StoreBusy, CommitUnknown) as error:
@@ -254,7 +254,7 @@ class _Pages:
         banner, status = _banner(error, is_decision=True), _status(error)
         if isinstance(error, VoteRefused) and not form.is_answer_to(sheet.ask):
             banner, status = _too_late(sheet, form), 409
-        elif form.digest != sheet.card.digest or form.operator in sheet.card.approvals:
+        elif not form.is_about(sheet.card) or form.operator in sheet.card.approvals:
             status = 409
         return self._show(request, sheet, form=form, banner=banner, status=status)
 
@@ -268,7 +268,7 @@ class _Pages:
 
     def _is_own_form(self, request: Request, form: DecisionForm) -> bool:
         seal = FormSeal(self._web.key, session_of(request))
-        return seal.holds(form.token, _action_id(request), form.digest, self._web.clock.now())
+        return seal.holds(form.token, _action_id(request), form.digest, form.revision, self._web.clock.now())
 
     def _show(
         self,
@@ -291,7 +291,9 @@ class _Pages:
             sheet=sheet,
             card=card,
             banner=banner,
-            token=FormSeal(self._web.key, session).token(card.action_id, card.digest, self._web.clock.now()),
+            token=FormSeal(self._web.key, session).token(
+                card.action_id, card.digest, card.revision, self._web.clock.now()
+            ),
             operator=remembered_name(request) if form is None else form.operator,
             reason="" if form is None else form.reason,
             is_revoking=is_revoking,

@@ -75,20 +75,20 @@ class FormSeal:
     key: bytes
     session: Session
 
-    def token(self, action_id: str, digest: str, now: datetime) -> str:
-        """A token for the form that shows `digest`; holds for `TOKEN_LIFE`."""
+    def token(self, action_id: str, digest: str, revision: int, now: datetime) -> str:
+        """A token for the form that shows `digest` in `revision`; holds for `TOKEN_LIFE`."""
         until = int((now + TOKEN_LIFE).timestamp())
-        return f"{until}.{self._mac(action_id, digest, until)}"
+        return f"{until}.{self._mac(action_id, digest, revision, until)}"
 
-    def holds(self, token: str, action_id: str, digest: str, now: datetime) -> bool:
+    def holds(self, token: str, action_id: str, digest: str, revision: int, now: datetime) -> bool:
         """Whether this browser was shown exactly this form, within the hour."""
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             return False
         until = int(parts[1])
-        is_ours = hmac.compare_digest(parts[2], self._mac(action_id, digest, until))
+        is_ours = hmac.compare_digest(parts[2], self._mac(action_id, digest, revision, until))
         return is_ours and now.timestamp() < until
 
-    def _mac(self, action_id: str, digest: str, until: int) -> str:
-        message = json.dumps(["seikyu-form", self.session.secret, action_id, digest, until])
+    def _mac(self, action_id: str, digest: str, revision: int, until: int) -> str:
+        message = json.dumps(["seikyu-form", self.session.secret, action_id, digest, revision, until])
         return hmac.new(self.key, message.encode(), hashlib.sha256).hexdigest()
