@@ -1,0 +1,229 @@
+"""Gates with one fault each: what the oracle must find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
+from seikyu.gate.claims import Claim, Claims
+from seikyu.gate.execution import Client, Executor
+from seikyu.gate.policy import Policy
+from seikyu.gate.proposals import Desk
+from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.votes import Ballot, BallotBox
+from seikyu.spec import Done, Lost, Principal, Refused, Sent, Verdict
+from seikyu.store.database import Row, Tx, Value
+from simulation.house import Rooms, Shelf
+from simulation.providers import OPERATIONS, number_is_enough
+
+
+class OpenGuard(Claims):
+    """The fence lets everything through."""
+
+    def guard(self, claim: Claim) -> None:
+        pass
+
+
+class AnyEpoch(Claims):
+    """An answer is recorded whoever holds the claim by now."""
+
+    def finish(self, claim: Claim, sent: Sent) -> Action:
+        with self._store.write() as tx:
+            action = find(tx, claim.action.id)
+            return self.record(tx, action, sent) if action.state is State.EXECUTING else action
+
+
+class AnyState(Claims):
+    """Takes an action whose outcome is unknown as if it were approved."""
+
+    def take(self, action_id: str) -> Claim | None:
+        with self._store.write() as tx:
+            action = find(tx, action_id)
+            if action.state is State.UNKNOWN:
+                move(tx, self._clock.now(), action, State.APPROVED, "proven_absent", not_before=None)
+        return super().take(action_id)
+
+
+class SameRevision(Claims):
+    """Asks anew and lets the old votes stand."""
+
+    def _send_back(self, tx: Tx, action: Action, verdict: Verdict, twins: Any) -> None:
+        if verdict.kind == "deny":
+            super()._send_back(tx, action, verdict, twins)
+            return
+        now, asked = self._clock.now(), {"verdict": verdict_json(verdict), "approvers": verdict.approvers}
+        move(tx, now, action, State.AWAITING, "asked_again", **asked)
+
+
+class ExpiryApproves(Claims):
+    """Who says nothing agrees."""
+
+    def _expire_one(self, seen: Action) -> Action:
+        with self._store.write() as tx:
+            action, now = find(tx, seen.id), self._clock.now()
+            if action.state is State.AWAITING and action.is_over(now):
+                return move(tx, now, action, State.APPROVED, "approved", expires_at="2030-01-01T00:00:00.000000Z")
+            return action
+
+
+class Silent(Claims):
+    """Changes a row without a word in the audit log."""
+
+    def record(self, tx: Tx, action: Action, sent: Sent) -> Action:
+        done = super().record(tx, action, sent)
+        where = {"connection": done.connection, "operation": done.operation, "reference": done.reference}
+        tx.run("reverse_action", reversed_by="nobody", **where)
+        return done
+
+
+class UnseenUnsent(Claims):
+    """An answer that was lost is taken for a request that never left."""
+
+    def record(self, tx: Tx, action: Action, sent: Sent) -> Action:
+        if isinstance(sent, Lost) and sent.status is None:
+            return move(tx, self._clock.now(), action, State.APPROVED, "not_sent", lease_owner=None, lease_until=None)
+        return super().record(tx, action, sent)
+
+
+class ServerErrorIsRefusal(Claims):
+    """A 500 is believed to mean that nothing was written."""
+
+    def record(self, tx: Tx, action: Action, sent: Sent) -> Action:
+        if isinstance(sent, Lost) and sent.status is not None:
+            return super().record(tx, action, Refused(sent.reason, sent.status))
+        return super().record(tx, action, sent)
+
+
+class SendsTwice(Executor):
+    """Tries again at once when the answer is lost."""
+
+    async def _send(self, claim: Claim) -> Sent:
+        sent = await super()._send(claim)
+        return await super()._send(claim) if isinstance(sent, Lost) else sent
+
+
+class ConflictIsSuccess(Executor):
+    """What is there already must be ours."""
+
+    async def _compare(self, claim: Claim, client: Client, refused: Refused) -> Sent:
+        return Done("there already")
+
+
+class Hasty(Reconciliation):
+    """Absent once is absent for ever."""
+
+    def _is_quiet(self, action: Action, now: Any) -> bool:
+        return True
+
+
+class DeadIsUnsent(Reconciliation):
+    """What a dead process held is taken not to have left."""
+
+    def _abandon(self, seen: Action) -> Action:
+        with self._store.write() as tx:
+            action = find(tx, seen.id)
+            if action.state is not State.EXECUTING or action.epoch != seen.epoch:
+                return action
+            return move(tx, self._clock.now(), action, State.APPROVED, "not_sent", lease_owner=None, lease_until=None)
+
+
+class AbsentFails(Reconciliation):
+    """What the look-up does not find is told to have failed."""
+
+    def _to_person(self, seen: Action, reason: Any) -> Action:
+        with self._store.write() as tx:
+            action = find(tx, seen.id)
+            never_left = action.model_copy(update={"may_have_left": False})
+            return move(tx, self._clock.now(), never_left, State.FAILED, "refused", outcome=text_json(reason))
+
+
+class Forgetful(Reconciliation):
+    """Never looks at what a dead process held."""
+
+    def abandon(self) -> list[Action]:
+        return []
+
+
+class OldShelf(Shelf):
+    """Knows the policy it read first."""
+
+    def current(self) -> Policy:
+        if "first" not in self.__dict__:
+            self.__dict__["first"] = super().current()
+        first: Policy = self.__dict__["first"]
+        return first
+
+
+class OneIsEnough(BallotBox):
+    """The first vote approves, however many are needed."""
+
+    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any) -> Action:
+        return super()._count(tx, action.model_copy(update={"approvers": 1}), ballot, key, now)
+
+
+class AnyRevision(BallotBox):
+    """A vote about what was shown before counts for what is asked now."""
+
+    def cast(self, ballot: Ballot, key: Any) -> Action:
+        with self._store.read() as tx:
+            now = find(tx, ballot.action_id)
+        return super().cast(replace(ballot, revision=now.revision), key)
+
+
+class QuietWithdrawal(Desk):
+    """Says it is withdrawn, and forgets to write it down."""
+
+    def withdraw(self, action_id: str, principal: Principal) -> Action:
+        with self._store.read() as tx:
+            return find(tx, action_id).model_copy(update={"state": State.WITHDRAWN})
+
+
+class Unmindful(Tx):
+    """A day's total that leaves out what nobody knows the outcome of."""
+
+    def one(self, name: str, /, **values: Value) -> Row | None:
+        row = super().one(name, **values)
+        if row is None or name != "requester_total":
+            return row
+        unknown = [one for one in self.all("actions_after", after="", limit=1000) if one["state"] == "unknown"]
+        mine = [one for one in unknown if one["requester"] == values["requester"] and one["id"] != values["except_id"]]
+        return {"total": row["total"] - sum(int(one["amount"]) for one in mine)}
+
+
+class Unfrozen(Tx):
+    """Nobody reads the kill switch."""
+
+    def one(self, name: str, /, **values: Value) -> Row | None:
+        return None if name == "freeze_head" else super().one(name, **values)
+
+
+def _numbers_only() -> dict[str, Any]:
+    return {name: replace(row, look_up=row.look_up and number_is_enough) for name, row in OPERATIONS.items()}
+
+
+BUGS: Final[Mapping[str, Rooms]] = {
+    "the fence always opens": Rooms(claims=OpenGuard),
+    "an answer is recorded in another's claim": Rooms(claims=AnyEpoch),
+    "an unknown outcome is claimed": Rooms(claims=AnyState),
+    "votes count without their revision": Rooms(claims=SameRevision),
+    "a vote counts for what was not shown": Rooms(ballots=AnyRevision),
+    "one vote is enough": Rooms(ballots=OneIsEnough),
+    "expiry approves": Rooms(claims=ExpiryApproves),
+    "a row changes without the log": Rooms(claims=Silent),
+    "a lost answer means not sent": Rooms(claims=UnseenUnsent),
+    "a server error means refused": Rooms(claims=ServerErrorIsRefusal),
+    "a lost answer is tried again": Rooms(executor=SendsTwice),
+    "a conflict means done": Rooms(executor=ConflictIsSuccess),
+    "absent is believed at once": Rooms(reconciliation=Hasty),
+    "a dead sender sent nothing": Rooms(reconciliation=DeadIsUnsent),
+    "absent means failed": Rooms(reconciliation=AbsentFails),
+    "the dead are forgotten": Rooms(reconciliation=Forgetful),
+    "the policy is read once": Rooms(shelf=OldShelf),
+    "a withdrawal is not stored": Rooms(desk=QuietWithdrawal),
+    "a total without the unknown": Rooms(tx=lambda tx: Unmindful(tx.connection)),
+    "the kill switch is not read": Rooms(tx=lambda tx: Unfrozen(tx.connection)),
+    "the look-up compares the number only": Rooms(operations=_numbers_only()),
+}
+"""Each a room with one fault in it."""
