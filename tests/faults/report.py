@@ -1,4 +1,4 @@
-"""`python -m faults.report [--json]`: run the tests that prove the catalogue, and show how it went, by number."""
+"""`python -m faults.report [--json] [F01 …]`: run the tests that prove the catalogue, and show number by number."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from faults.catalogue import CATALOGUE, NOT_YET, TESTS, proofs
 ROOT: Final = TESTS.parent
 
 
-@dataclass
+@dataclass(eq=False)
 class Results:
     """What pytest said: `passed`, `failed` or `skipped` for each run of each test, by the numbers it carries."""
 
+    asked: frozenset[str]
     by_number: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     _numbers: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
@@ -28,6 +29,7 @@ class Results:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             self._numbers[item.nodeid] = [str(arg) for mark in item.iter_markers("fault") for arg in mark.args]
+        items[:] = [item for item in items if self.asked & set(self._numbers[item.nodeid])]
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -39,22 +41,22 @@ class Results:
                 )
 
 
-def run() -> tuple[Results, int]:
-    """Run exactly the marked tests; pytest's own words go to stderr."""
-    results, files = Results(), sorted({str(proof.file) for proof in proofs()})
+def run(asked: frozenset[str]) -> tuple[Results, int]:
+    """Run exactly the tests marked with one of `asked`; pytest's own words go to stderr."""
+    results, files = Results(asked), sorted({str(proof.file) for proof in proofs() if proof.number in asked})
     out, sys.stdout = sys.stdout, sys.stderr
     try:
-        code = pytest.main(["-m", "fault", "-q", "--rootdir", str(ROOT), *files], plugins=[results])
+        code = pytest.main(["-q", "--rootdir", str(ROOT), *files], plugins=[results])
     finally:
         sys.stdout = out
     return results, int(code)
 
 
 def result_of(runs: Mapping[str, str]) -> str:
-    """The worst of several runs."""
-    for worst in ("failed", "skipped", "passed"):
-        if worst in runs.values():
-            return worst
+    """`failed` when any run failed, `skipped` when nothing ran."""
+    for told in ("failed", "passed", "skipped"):
+        if told in runs.values():
+            return told
     return "no test"
 
 
@@ -75,6 +77,7 @@ def as_json(results: Results, took_s: int) -> str:
             "why_not": NOT_YET.get(fault.number),
         }
         for fault in CATALOGUE
+        if fault.number in results.asked
     ]
     return json.dumps({"took_s": took_s, "faults": rows}, ensure_ascii=False, indent=2)
 
@@ -91,7 +94,8 @@ def show(results: Results, took_s: int) -> None:
     for heading in ("fault", "what must come of it", "proved by", "result"):
         table.add_column(heading)
     counts: dict[str, int] = {}
-    for fault in CATALOGUE:
+    asked = [fault for fault in CATALOGUE if fault.number in results.asked]
+    for fault in asked:
         runs = results.by_number.get(fault.number, {})
         result = result_of(runs)
         counts[result] = counts.get(result, 0) + 1
@@ -102,15 +106,16 @@ def show(results: Results, took_s: int) -> None:
     console.print(table)
     tests = len({name for runs in results.by_number.values() for name in runs})
     said = ", ".join(f"{count} {result}" for result, count in counts.items())
-    console.print(f"{len(CATALOGUE)} faults: {said}; {tests} tests in {took_s} s")
+    console.print(f"{len(asked)} faults: {said}; {tests} tests in {took_s} s")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("numbers", nargs="*", metavar="F01", help="only these")
     asked = parser.parse_args()
     began = time.monotonic()
-    results, code = run()
+    results, code = run(frozenset(asked.numbers or [fault.number for fault in CATALOGUE]))
     took_s = round(time.monotonic() - began)
     if asked.json:
         sys.stdout.write(as_json(results, took_s) + "\n")

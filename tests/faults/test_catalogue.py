@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from faults.catalogue import CATALOGUE, NOT_YET, proofs
+import json
+import os
+import subprocess
+import sys
+
+from faults.catalogue import CATALOGUE, NOT_YET, TESTS, proofs
 
 
 def test_every_fault_of_the_catalogue_has_a_test_or_says_why_not() -> None:
@@ -19,3 +24,16 @@ def test_no_test_carries_a_number_that_is_not_in_the_catalogue() -> None:
 def test_the_catalogue_has_64_faults_that_differ() -> None:
     assert [fault.number for fault in CATALOGUE] == [f"F{place:02}" for place in range(1, 65)]
     assert len({fault.what for fault in CATALOGUE}) == 64
+
+
+def test_the_report_runs_the_tests_of_a_fault_and_says_how_they_went() -> None:
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    command = [sys.executable, "-m", "faults.report", "--json", "F45"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=True
+    )
+    [told] = json.loads(done.stdout)["faults"]
+    ours = {proof.test for proof in proofs() if proof.number == "F45"}
+
+    assert (told["fault"], told["result"]) == ("F45", "passed")
+    assert {name.rpartition("::")[2] for name in told["tests"]} == ours
