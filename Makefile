@@ -9,6 +9,7 @@ KILLS ?= 10000
 SEED ?= 1
 ROUNDS ?= 1000
 STORE ?= sqlite
+SEEDS ?= 10000
 TOTALS ?= 200
 STORED ?= 1000000
 
@@ -22,7 +23,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench faults bench-gate crash race audit-mutations mutants lock wheel clean
+.PHONY: help demo test lint format cover bench faults bench-gate crash race simulate audit-mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -74,6 +75,9 @@ crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED, on STOR
 
 race: $(TESTS) ## 64 approvers of one action ROUNDS times, then 32 proposals at a limit TOTALS times
 	@PYTHONPATH=tests $(BIN)/python -m crash.race --rounds $(ROUNDS) --totals $(TOTALS) --store $(STORE)
+
+simulate: $(TESTS) ## SEEDS towns from SEED, in which everything goes wrong in the order a seed chose
+	@PYTHONPATH=tests $(BIN)/python -u -m simulation.run --seeds $(SEEDS) --seed $(SEED)
 
 # the largest first: the other two take its versions, so that the three never disagree
 lock: $(TESTS) ## pin every dependency anew, with the hashes of all platforms

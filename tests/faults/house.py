@@ -187,7 +187,8 @@ class House:
         """Seal an approval, as the page does, and let the worker send it."""
         rooms = self.home.rooms()
         key = operators.unlock(rooms.store, rooms.clock, "tanaka", PASSPHRASE)
-        rooms.ballots.cast(Ballot(action_id, rooms.cards.card(action_id).digest, "approve"), key)
+        card = rooms.cards.card(action_id)
+        rooms.ballots.cast(Ballot(action_id, card.digest, "approve", revision=card.revision), key)
         await self.sweep()
         return await self.view("get_action", action_id=action_id)
 

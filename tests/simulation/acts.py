@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Act: TypeAlias = Callable[["Town"], Awaitable[None]]
 
-REQUESTERS: Final = ("suzuki", "mori")
-"""The second is an operator too, who must not vote on their own."""
+REQUESTERS: Final = ("suzuki", "suzuki", "mori")
+"""The last is an operator too, who must not vote on their own."""
 
 AMOUNTS: Final = (8_000, 20_000, 40_000, 50_000, 55_000, 70_000, 90_000, 90_000, 700_000, 1_500_000, 6_000_000)
 JUMPS_S: Final = (-3600, -60, 45, 70, 100, 3600, 7200, 26 * 3600, 75 * 3600)
@@ -88,7 +88,7 @@ async def decide(town: Town, decision: Decision, states: tuple[str, ...]) -> Non
     office, key = town.office(), town.random.choice(town.house.keys)
     shown = await office.store.run(lambda: office.find(asked.action_id))
     seen = asked.round
-    await asyncio.sleep(town.random.choice((0, 0, 5, 60)))
+    await asyncio.sleep(town.random.choice((0, 0, 5, 60, 200)))
     ballot = Ballot(asked.action_id, shown.digest, decision, "because", revision=shown.revision)
 
     def cast() -> Action:
@@ -135,6 +135,14 @@ async def thaw(town: Town) -> None:
 
 async def change_policy(town: Town) -> None:
     town.enact(town.random.choice((*EVERY, STRICT, DAILY, LOOSE, CLOSED, None)))
+
+
+async def tighten(town: Town) -> None:
+    """Stricter rules just before something approved is sent."""
+    asked = _any(town, "approved")
+    if asked is not None:
+        town.enact(STRICT)
+        await town.office().executor.execute(asked.action_id)
 
 
 # processes and providers
@@ -198,7 +206,8 @@ CAST: Final = (
     Row("resolve", resolve, 3),
     Row("sweep", sweep, 24),
     Row("execute", execute, 5),
-    Row("policy", change_policy, 12, "policy"),
+    Row("policy", change_policy, 8, "policy"),
+    Row("tighten", tighten, 8, "policy"),
     Row("freeze", freeze, 4, "freeze"),
     Row("thaw", thaw, 5, "freeze"),
     Row("die", die, 4, "deaths"),

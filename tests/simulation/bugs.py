@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
@@ -32,7 +32,7 @@ class AnyEpoch(Claims):
     def finish(self, claim: Claim, sent: Sent) -> Action:
         with self._store.write() as tx:
             action = find(tx, claim.action.id)
-            return self.record(tx, action, sent) if action.state is State.EXECUTING else action
+            return self.record(tx, action, sent) if action.state in {State.EXECUTING, State.UNKNOWN} else action
 
 
 class AnyState(Claims):
@@ -160,7 +160,9 @@ class OneIsEnough(BallotBox):
     """The first vote approves, however many are needed."""
 
     def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any) -> Action:
-        return super()._count(tx, action.model_copy(update={"approvers": 1}), ballot, key, now)
+        if ballot.decision == "approve":
+            return move(tx, now, action, State.APPROVED, "approved", by=key.name)
+        return super()._count(tx, action, ballot, key, now)
 
 
 class AnyRevision(BallotBox):
@@ -180,7 +182,15 @@ class QuietWithdrawal(Desk):
             return find(tx, action_id).model_copy(update={"state": State.WITHDRAWN})
 
 
-class Unmindful(Tx):
+class _FaultyTx(Tx):
+    """A transaction that answers one statement wrongly."""
+
+    @classmethod
+    def like(cls, tx: Tx) -> Tx:
+        return cls(tx.connection, tx.dialect)
+
+
+class Unmindful(_FaultyTx):
     """A day's total that leaves out what nobody knows the outcome of."""
 
     def one(self, name: str, /, **values: Value) -> Row | None:
@@ -192,7 +202,7 @@ class Unmindful(Tx):
         return {"total": row["total"] - sum(int(one["amount"]) for one in mine)}
 
 
-class Unfrozen(Tx):
+class Unfrozen(_FaultyTx):
     """Nobody reads the kill switch."""
 
     def one(self, name: str, /, **values: Value) -> Row | None:
@@ -203,27 +213,42 @@ def _numbers_only() -> dict[str, Any]:
     return {name: replace(row, look_up=row.look_up and number_is_enough) for name, row in OPERATIONS.items()}
 
 
-BUGS: Final[Mapping[str, Rooms]] = {
-    "the fence always opens": Rooms(claims=OpenGuard),
-    "an answer is recorded in another's claim": Rooms(claims=AnyEpoch),
-    "an unknown outcome is claimed": Rooms(claims=AnyState),
-    "votes count without their revision": Rooms(claims=SameRevision),
-    "a vote counts for what was not shown": Rooms(ballots=AnyRevision),
-    "one vote is enough": Rooms(ballots=OneIsEnough),
-    "expiry approves": Rooms(claims=ExpiryApproves),
-    "a row changes without the log": Rooms(claims=Silent),
-    "a lost answer means not sent": Rooms(claims=UnseenUnsent),
-    "a server error means refused": Rooms(claims=ServerErrorIsRefusal),
-    "a lost answer is tried again": Rooms(executor=SendsTwice),
-    "a conflict means done": Rooms(executor=ConflictIsSuccess),
-    "absent is believed at once": Rooms(reconciliation=Hasty),
-    "a dead sender sent nothing": Rooms(reconciliation=DeadIsUnsent),
-    "absent means failed": Rooms(reconciliation=AbsentFails),
-    "the dead are forgotten": Rooms(reconciliation=Forgetful),
-    "the policy is read once": Rooms(shelf=OldShelf),
-    "a withdrawal is not stored": Rooms(desk=QuietWithdrawal),
-    "a total without the unknown": Rooms(tx=lambda tx: Unmindful(tx.connection)),
-    "the kill switch is not read": Rooms(tx=lambda tx: Unfrozen(tx.connection)),
-    "the look-up compares the number only": Rooms(operations=_numbers_only()),
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A faulty room, the troubles in which it shows, and what the oracle says of it."""
+
+    rooms: Rooms
+    troubles: frozenset[str]
+    words: str
+
+
+def _bug(words: str, *troubles: str, **rooms: Any) -> Bug:
+    return Bug(Rooms(**rooms), frozenset(troubles), words)
+
+
+BUGS: Final[Mapping[str, Bug]] = {
+    "the fence always opens": _bug("while everything was frozen", "freeze", "stalls", claims=OpenGuard),
+    "an answer is recorded in another's claim": _bug("nobody can know", "stalls", "jumps", claims=AnyEpoch),
+    "an unknown outcome is claimed": _bug("left again after", "provider", claims=AnyState),
+    "votes count without their revision": _bug("votes", "policy", claims=SameRevision),
+    "a vote counts for what was not shown": _bug("votes", "policy", ballots=AnyRevision),
+    "one vote is enough": _bug("was approved with 1 of 2 votes", ballots=OneIsEnough),
+    "expiry approves": _bug("was approved with 0 of", claims=ExpiryApproves),
+    "a row changes without the log": _bug("the audit does not hold", claims=Silent),
+    "a lost answer means not sent": _bug("said not to have left", "provider", claims=UnseenUnsent),
+    "a server error means refused": _bug("is failed, yet", "provider", claims=ServerErrorIsRefusal),
+    "a lost answer is tried again": _bug("left again after", "provider", executor=SendsTwice),
+    "a conflict means done": _bug("succeeded, but the book says", "by hand", executor=ConflictIsSuccess),
+    "absent is believed at once": _bug("left again after", "provider", reconciliation=Hasty),
+    "a dead sender sent nothing": _bug("said not to have left", "deaths", reconciliation=DeadIsUnsent),
+    "absent means failed": _bug("from unknown to failed", "provider", reconciliation=AbsentFails),
+    "the dead are forgotten": _bug("never ended: it is executing", "deaths", reconciliation=Forgetful),
+    "the policy is read once": _bug("was claimed", "policy", shelf=OldShelf),
+    "a withdrawal is not stored": _bug("although it was withdrawn", desk=QuietWithdrawal),
+    "a total without the unknown": _bug("yen, above", "provider", "daily", tx=Unmindful.like),
+    "the kill switch is not read": _bug("while everything was frozen", "freeze", tx=Unfrozen.like),
+    "the look-up compares the number only": _bug(
+        "succeeded, but the book says", "by hand", "provider", operations=_numbers_only()
+    ),
 }
 """Each a room with one fault in it."""

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from seikyu.errors import ConfigurationError, StoreBusy, Text
+from seikyu.errors import CommitUnknown, ConfigurationError, StoreBusy, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find
 from seikyu.gate.canonical import canonical, sha256
@@ -141,7 +141,7 @@ class OfficeStore(Store):
             office.die()
             office.check()
         if blow == "ambiguous":
-            raise StoreBusy(Text("切断", "the connection to the database was lost"))
+            raise CommitUnknown
 
     @contextmanager
     def read(self) -> Generator[Tx]:

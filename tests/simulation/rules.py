@@ -43,7 +43,7 @@ class Rules:
 
 USUAL: Final = Rules()
 STRICT: Final = Rules(one=10_000, two=60_000, asks_twins=True)
-DAILY: Final = Rules(day=160_000)
+DAILY: Final = Rules(day=120_000)
 LOOSE: Final = Rules(one=3_000_000, two=4_000_000)
 CLOSED: Final = Rules(most=0)
 

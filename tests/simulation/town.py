@@ -23,7 +23,20 @@ from simulation.rules import DAILY, STRICT, USUAL, Rules
 from simulation.scheduler import MICRO, Deadlock, VirtualLoop, WallClock
 
 OFFICES: Final = 2
-TROUBLES: Final = ("store", "deaths", "jumps", "stalls", "policy", "freeze", "lag", "by hand", "late", "provider")
+TROUBLES: Final = (  # the last two are its usual policy
+    "store",
+    "deaths",
+    "jumps",
+    "stalls",
+    "policy",
+    "freeze",
+    "lag",
+    "by hand",
+    "late",
+    "provider",
+    "daily",
+    "strict",
+)
 """Each seed draws which of these it has: few at a time find more than all at once."""
 
 PAUSE_PERCENT: Final = 3
@@ -75,7 +88,7 @@ class Town(Surroundings):
         self.oracle = Oracle(self.wall)
         self.path = self.house.copy(self.folder / f"{self.seed}.db")
         self.store = Store(self.path)
-        self.usual = self.random.choice((USUAL, USUAL, STRICT, DAILY))
+        self.usual = DAILY if "daily" in self.having else STRICT if "strict" in self.having else USUAL
         self.shelf = self.rooms.shelf(self.usual)
         self.oracle.rules = self.usual
         self.living: set[str] = set()
