@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from seikyu.gate import freezing
 from seikyu.gate.actions import Action, State
+from seikyu.gate.operators import Key
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.spec import Principal
 from simulation.house import proposal
@@ -102,13 +103,13 @@ async def decide(town: Town, decision: Decision, states: tuple[str, ...]) -> Non
         await office.executor.execute(after.id)
 
 
-async def resolve(town: Town, asked: Asked | None = None) -> None:
+async def resolve(town: Town, asked: Asked | None = None, key: Key | None = None) -> None:
     """A person looks into the provider's own screen, once nothing can be under way any more."""
     asked = asked or _any(town, "manual_review")
     if asked is None or asked.in_flight:
         return
     office = town.office()
-    [key] = town.random.sample([one for one in town.house.keys if one.name != asked.requester], 1)
+    key = key or town.random.choice(town.house.keys)
     shown = await office.store.run(lambda: office.find(asked.action_id))
     entries = town.providers[asked.connection].entries
     mine = [entry.reference for entry in entries if entry.action_id == asked.action_id]

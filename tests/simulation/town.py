@@ -208,8 +208,9 @@ class Town(Surroundings):
         for wait_s in QUIET_ROUNDS_S:
             await asyncio.sleep(wait_s)
             await self.attempt(acts.sweep)
-            for asked in [one for one in self.oracle.asked.values() if one.state == "manual_review"]:
-                await self.attempt(partial(acts.resolve, asked=asked))
+            for key in self.house.keys:
+                for asked in [one for one in self.oracle.asked.values() if one.state == "manual_review"]:
+                    await self.attempt(partial(acts.resolve, asked=asked, key=key))
 
     def _judge(self) -> None:
         with self.store.read() as tx:

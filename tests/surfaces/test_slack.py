@@ -347,7 +347,7 @@ async def test_a_button_counts_for_its_own_message_only(office: Office) -> None:
 
 async def test_a_button_with_another_digest_counts_for_nothing(office: Office) -> None:
     action = await office.posted()
-    button = {"action_id": APPROVE, "value": f"{action.id}:{'0' * 64}"}
+    button = {"action_id": APPROVE, "value": f"{action.id}:{'0' * 64}:1"}
 
     said = await refused(office, TANAKA, actions=[button])
 

@@ -29,7 +29,7 @@ DECISION_OF: Final = {APPROVE: "approve", REJECT: "reject", RETURN: "return"}
 MODAL: Final = "seikyu_reason"
 REASON_BLOCK: Final = "reason"
 
-_VALUE: Final = re.compile(r"(act-[0-9a-z]{20}):([0-9a-f]{64})", re.ASCII)
+_VALUE: Final = re.compile(r"(act-[0-9a-z]{20}):([0-9a-f]{64}):([1-9][0-9]{0,5})", re.ASCII)
 _TOO_LONG: Final = Text(
     "内容が長いため Slack では決定できません。承認画面か端末で確かめてください。",
     "This is too long for Slack: read it and decide on the approval page or in a terminal.",
@@ -42,16 +42,17 @@ class About:
 
     action_id: str
     digest: str
+    revision: int
 
     @property
     def value(self) -> str:
-        return f"{self.action_id}:{self.digest}"
+        return f"{self.action_id}:{self.digest}:{self.revision}"
 
 
 def read_value(value: str) -> About | None:
     """A button's value, when it is one of ours."""
     found = _VALUE.fullmatch(value)
-    return None if found is None else About(found[1], found[2])
+    return None if found is None else About(found[1], found[2], int(found[3]))
 
 
 def message(card: Card, lang: Lang, note: str = "") -> dict[str, Any]:
@@ -63,7 +64,7 @@ def message(card: Card, lang: Lang, note: str = "") -> dict[str, Any]:
     blocks: list[Block] = [_header(title), *_sections(lines), *_sections(about), *_sections(told)]
     if card.state is State.AWAITING:
         if len(blocks) < MAX_BLOCKS:
-            blocks.append(_buttons(About(card.action_id, card.digest), card.head[0].value, lang))
+            blocks.append(_buttons(About(card.action_id, card.digest, card.revision), card.head[0].value, lang))
         else:
             blocks = [_header(title), *_sections(lines[: len(card.head)]), *_sections([_TOO_LONG.say(lang)])]
     # the title is our own words and an amount: nothing in it is markup

@@ -157,7 +157,7 @@ class _Interactions:
             raise VoteRefused(_NOT_LINKED, written=Text("決定は記録されていません。", "No decision was recorded."))
         about, reason = asked.about, (asked.reason or "")[: MAX_REASON + 1]
         decision = cast("Decision", asked.decision)
-        ballot = Ballot(about.action_id, about.digest, decision, reason, click=asked.click)
+        ballot = Ballot(about.action_id, about.digest, decision, reason, click=asked.click, revision=about.revision)
         return rooms.ballots.cast(ballot, Key(link.operator, rooms.sealing_key()))
 
     async def _wake(self, action_id: str) -> None:
