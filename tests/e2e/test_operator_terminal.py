@@ -92,7 +92,7 @@ def test_the_policy_is_checked_with_file_line_and_rule(terminal: Terminal, tmp_p
     assert good.exit_code == 0
     assert "5 rules, 0 examples, all hold" in good.output
     assert bad.exit_code == 1
-    assert "line 8: deny.amount_over in rule too-large: expected a whole number (read: '5000000')" in bad.output
+    assert "line 8: amount_over in rule too-large: expected a whole number (read: '5000000')" in bad.output
 
 
 def test_the_connections_are_listed_with_the_state_of_their_logins(terminal: Terminal) -> None:
@@ -199,3 +199,63 @@ def test_the_records_are_handed_over_in_a_new_folder_and_never_over_an_old_one(
     assert {path.name for path in folder.iterdir()} == {"actions.csv", "audit.jsonl", "documents.csv", "manifest.json"}
     assert again.exit_code == 1
     assert "is not overwritten" in again.output
+
+
+def test_roles_ceilings_and_delegations_are_given_listed_and_taken_back(terminal: Terminal) -> None:
+    secret = {"secret_fd": PASSPHRASE}
+    added = terminal.run(
+        "operator", "add", "sato", "--by", "tanaka", "--role", "accounting", "--ceiling", "50000",
+        **secret, by_secret_fd=PASSPHRASE,
+    )  # fmt: skip
+    granted = terminal.run(
+        "operator", "grant", "sato", "--role", "manager", "--ceiling", "99999", "--by", "tanaka", **secret
+    )
+    own = terminal.run("operator", "grant", "tanaka", "--no-ceiling", "--by", "tanaka", **secret)
+    undecided = terminal.run("operator", "grant", "sato", "--by", "tanaka", **secret)
+    lent = terminal.run("delegate", "sato", "--until", "2099-12-31", "--by", "tanaka", **secret)
+    listed = terminal.json("operator", "list")
+    table = terminal.run("operator", "list")
+    back = terminal.run("undelegate", "sato", "--by", "tanaka", **secret)
+
+    assert [done.exit_code for done in (added, granted, own, undecided, lent, back)] == [0, 0, 1, 2, 0, 0]
+    assert "sato: roles accounting, up to 50,000円" in added.output
+    assert "Nobody changes their own" in own.output
+    [tanaka, sato] = listed
+    assert (sato["roles"], sato["ceiling"], sato["delegations"]) == (["manager"], 99999, [])
+    assert tanaka["delegations"] == [{"to": "sato", "until": "2099-12-31", "ceiling": None}]
+    assert "sato until 2099-12-31" in table.output
+    assert terminal.json("operator", "list")[0]["delegations"] == []
+
+
+def test_a_delegate_approves_for_the_lender_and_a_ceiling_says_no_with_the_reason(terminal: Terminal) -> None:
+    terminal.run(
+        "operator", "add", "sato", "--by", "tanaka", "--ceiling", "1", secret_fd=PASSPHRASE, by_secret_fd=PASSPHRASE
+    )
+    terminal.run("delegate", "sato", "--until", "2099-12-31", "--by", "tanaka", secret_fd=PASSPHRASE)
+    action = terminal.propose(amount=2_000_000)
+
+    above = terminal.run("approve", action.id, "--by", "sato", secret_fd=PASSPHRASE)
+    lent = terminal.run("approve", action.id, "--by", "sato", "--for", "tanaka", secret_fd=PASSPHRASE)
+    card = terminal.json("show", action.id)
+
+    assert above.exit_code == 1
+    assert "sato may approve up to 1円, not 2,000,000円" in above.output
+    assert lent.exit_code == 0
+    assert "Still missing: 1 operator" in lent.output
+    assert (card["votes"], card["missing"]) == (["sato (for tanaka until 2099-12-31)"], "1 operator")
+
+
+def test_check_names_a_role_that_nobody_holds(terminal: Terminal) -> None:
+    roles = 'roles = ["accounting"]\n[[ask]]\nid = "books"\nwhy = "books"\namount_over = 1\nrole = "accounting"\n'
+    policy = POLICY.replace("[[deny]]", f"{roles}[[deny]]", 1)
+    terminal.home.settings.policy_file.write_text(policy, encoding="utf-8")
+
+    before = terminal.run("policy", "check")
+    terminal.run(
+        "operator", "add", "sato", "--by", "tanaka", "--role", "accounting",
+        secret_fd=PASSPHRASE, by_secret_fd=PASSPHRASE,
+    )  # fmt: skip
+    after = terminal.run("policy", "check")
+
+    assert "No operator holds the role accounting." in before.output
+    assert "No operator holds" not in after.output

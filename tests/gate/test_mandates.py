@@ -236,3 +236,17 @@ def test_a_removed_operator_with_the_database_in_hand_signs_nothing_more(stage: 
 
     with pytest.raises(StoreDamaged, match="no right"):
         people(stage)
+
+
+def test_a_tampered_mandate_alarms_once_and_again_only_after_an_hour(stage: Stage) -> None:
+    first = stage.enrol("tanaka")
+    action = stage.approve(stage.propose("A-1", 100_000), first)
+    tamper(stage, ("UPDATE mandate SET seal = '00'", ()))
+
+    for minutes in (0, 1, 61):
+        stage.clock.advance(minutes=minutes)
+        with pytest.raises(StoreDamaged):
+            stage.claims.take(action.id)
+
+    kinds = [row[2] for row in rows(stage, "audit")]
+    assert kinds.count("operator.alarm") == 2

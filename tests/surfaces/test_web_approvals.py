@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -27,7 +28,7 @@ from starlette.applications import Starlette
 
 from gate.stage import PASSPHRASE, Stage, make_stage
 from seikyu.errors import Lang, Text
-from seikyu.gate import freezing
+from seikyu.gate import freezing, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.operators import Key
@@ -237,7 +238,7 @@ async def test_two_operators_are_needed_and_the_first_is_told_so(page: Page) -> 
     await page.browser().decide(action, operator="sato")
 
     assert state_after_one is State.AWAITING
-    assert "tanaka の承認は記録されています。あと1名の承認が必要です。" in waiting.text
+    assert "tanaka の承認は記録されています。不足している承認: 操作者 1名" in waiting.text
     assert set(page.votes(action)) == {"tanaka", "sato"}
     assert page.woken == [action.id]
 
@@ -1002,3 +1003,35 @@ async def test_both_pages_say_that_everything_is_frozen_and_why(page: Page) -> N
     assert said in sheet.text
     assert "凍結が解除されるまで送信されません" in sheet.text
     assert "凍結" not in before
+
+
+async def test_a_delegate_chooses_for_whom_and_the_page_says_so(page: Page) -> None:
+    stage = page.stage
+    operators.grant(stage.store, stage.clock, "sato", roles=[], ceiling=0, by=page.tanaka)
+    action = stage.propose("A-1", 2_000_000)
+    browser = page.browser()
+    before = await browser.client.get(f"/approvals/{action.id}")
+    operators.lend(stage.store, stage.clock, "sato", until=date(2026, 12, 1), ceiling=None, by=page.tanaka)
+    offered = await browser.client.get(f"/approvals/{action.id}")
+
+    above = await browser.decide(action, operator="sato")
+    await browser.decide(action, operator="sato", acting_for="tanaka")
+    after = await browser.client.get(f"/approvals/{action.id}")
+
+    assert 'name="acting_for"' not in before.text
+    assert '<option value="tanaka">' in offered.text
+    assert "不足: 操作者 2名" in offered.text
+    assert (above.status_code, "承認できるのは 0円 まで" in banner(above)) == (403, True)
+    assert "sato（tanaka の代理、2026-12-01 まで）" in after.text
+    assert "不足: 操作者 1名" in after.text
+    assert page.votes(action) == ["sato"]
+
+
+async def test_somebody_who_was_lent_nothing_decides_for_nobody(page: Page) -> None:
+    action = page.stage.propose("A-1", 200_000)
+
+    answer = await page.browser().decide(action, operator="sato", acting_for="tanaka")
+
+    assert answer.status_code == 403
+    assert "tanaka の代理として決定できません" in banner(answer)
+    assert page.votes(action) == []

@@ -185,6 +185,13 @@ _HOUSE_EVENTS: Final[Mapping[str, tuple[NoticeKind, Text]]] = {
         NoticeKind.ALARM,
         Text("{by} さんが {name} さんへの権限の委任を終えました。", "{by} took back what was lent to {name}."),
     ),
+    "operator.alarm": (
+        NoticeKind.ALARM,
+        Text(
+            "操作者の権限の記録が書き換えられています。何も送信されません。seikyu audit verify を実行してください。",
+            "The operators' records were tampered with; nothing is sent. Run `seikyu audit verify`.",
+        ),
+    ),
 }
 
 

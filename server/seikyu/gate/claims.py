@@ -13,8 +13,8 @@ from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, text_json, verdict_json
 from seikyu.gate.facts import gather_again
-from seikyu.gate.operators import trusted
-from seikyu.gate.policy import PolicyBook
+from seikyu.gate.mandates import doubted, sound
+from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals, check_digest
@@ -75,7 +75,7 @@ class Claims:
 
         Raises:
             ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
-            CommitUnknown: the database went away; if the claim is there after all, its lease ends it unsent.
+            StoreDamaged: the operators' records do not hold, which is told; it stays approved.
         """
         mark = secrets.token_hex(8)
         return self._store.sure(lambda: self._take(action_id, mark), lambda: self._taken(action_id, mark))
@@ -94,32 +94,37 @@ class Claims:
         policy = self._book.current()
         owner = self._presence.appear()
         with self._store.write() as tx:
-            action, now = find(tx, action_id), self._clock.now()
-            if action.state is not State.APPROVED or not _is_due(action, now):
-                return None
-            if action.is_over(now):
-                move(tx, now, action, State.EXPIRED, "expired")
-                return None
-            trusted(tx)  # a forged operator holds everything up; it must not destroy what others approved
-            if self._settings.is_read_only or freezing.standing(tx) is not None:
-                return None
-            try:
-                check_digest(action)
-                rights = approvals(tx, action)
-            except StoreDamaged as error:
-                move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
-                return None
-            connection, operation = self._bound(action)
-            situation = gather_again(
-                tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days
-            )
-            verdict = policy.decide(situation.facts)
-            news = _asked_anew(action.decision, verdict) if rights else []
-            if news or not _still_allowed(verdict, rights):
-                self._send_back(tx, action, verdict, situation.twins)
-                return None
-            said = [right.said for right in rights]
-            return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection)
+            # a forged operator holds everything up; it must not destroy what others approved
+            doubt = doubted(tx)
+            if doubt is None:
+                return self._take_in(tx, action_id, mark, policy=policy, owner=owner)
+            sound(tx, self._clock.now(), doubt)
+        raise doubt
+
+    def _take_in(self, tx: Tx, action_id: str, mark: str, *, policy: Policy, owner: str) -> Claim | None:
+        action, now = find(tx, action_id), self._clock.now()
+        if action.state is not State.APPROVED or not _is_due(action, now):
+            return None
+        if action.is_over(now):
+            move(tx, now, action, State.EXPIRED, "expired")
+            return None
+        if self._settings.is_read_only or freezing.standing(tx) is not None:
+            return None
+        try:
+            check_digest(action)
+            rights = approvals(tx, action)
+        except StoreDamaged as error:
+            move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
+            return None
+        connection, operation = self._bound(action)
+        situation = gather_again(tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days)
+        verdict = policy.decide(situation.facts)
+        news = _asked_anew(action.decision, verdict) if rights else []
+        if news or not _still_allowed(verdict, rights):
+            self._send_back(tx, action, verdict, situation.twins)
+            return None
+        said = [right.said for right in rights]
+        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection)
 
     def _begin(self, tx: Tx, action: Action, owner: str, names: list[str], *, mark: str) -> Action:
         now = self._clock.now()

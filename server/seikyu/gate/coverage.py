@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seikyu.errors import Text
-from seikyu.gate.policy import AT_MOST, OVER, Facts, PolicyFile, Rule
+from seikyu.gate.policy import AT_MOST, OVER, AskRule, Example, Facts, PolicyFile, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,13 @@ class Gap:
 def untried(file: PolicyFile) -> list[Gap]:
     """Every example that is missing, in the order of the rules."""
     given = [example.given for example in file.example]
-    return [Gap(rule.id, missing) for rule in file.rules for missing in _missing(rule, given)]
+    gaps = [Gap(rule.id, missing) for rule in file.rules for missing in _missing(rule, given)]
+    return gaps + [Gap(rule.id, missing) for rule in file.ask for missing in _missing_role(rule, file.example)]
+
+
+def _missing_role(rule: AskRule, examples: list[Example]) -> Iterator[Text]:
+    if rule.role is not None and not any(rule.role in (one.roles or {}) and rule.is_hit(one.given) for one in examples):
+        yield Text(f"roles に {rule.role} を挙げる例", f"example that hits it and names {rule.role} in its roles")
 
 
 def _missing(rule: Rule, given: list[Facts]) -> Iterator[Text]:

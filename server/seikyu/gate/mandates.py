@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +34,9 @@ EVENTS: Final[Mapping[Saying, str]] = {
     "undelegate": "operator.undelegated",
 }
 """The log row beside each statement."""
+
+TOLD_AGAIN: Final = timedelta(hours=1)
+"""Between two alarms about the same."""
 
 GENESIS: Final = "0" * 64
 """The `prev` of the first statement."""
@@ -81,12 +84,14 @@ class Operator:
     lent: tuple[Delegation, ...] = ()
     """Every delegation not taken back, oldest first; the last one to a person is the one that can be used."""
 
-    def may_approve(self, amount: int | None) -> bool:
-        """Whether an amount is within the ceiling; an unknown one is within none."""
-        return is_within(amount, self.ceiling)
+    def lent_now(self, today: date) -> list[Delegation]:
+        """What others may use on a day or later: the last delegation to each."""
+        last = {one.to: one for one in self.lent}
+        return [one for one in last.values() if one.until >= today]
 
 
 def is_within(amount: int | None, ceiling: int | None) -> bool:
+    """Whether an amount is within a ceiling; an unknown one is within none."""
     return ceiling is None or (amount is not None and amount <= ceiling)
 
 
@@ -157,6 +162,23 @@ def trusted(tx: Tx) -> dict[str, Operator]:
         StoreDamaged: as `everyone`.
     """
     return {name: one for name, one in everyone(tx).items() if one.is_active}
+
+
+def doubted(tx: Tx) -> StoreDamaged | None:
+    """What is wrong with the operators' records, if anything is."""
+    try:
+        everyone(tx)
+    except StoreDamaged as error:
+        return error
+    return None
+
+
+def sound(tx: Tx, now: datetime, doubt: StoreDamaged) -> None:
+    """The log row of an alarm, from which people are told; the same one not again within the hour."""
+    last = tx.one("last_doubt")
+    is_told = last is not None and moment(last["at"]) > now - TOLD_AGAIN
+    if last is None or not is_told or json.loads(last["record"])["fault"] != doubt.what.en:
+        audit.append(tx, now, "operator.alarm", fault=doubt.what.en)
 
 
 def say(tx: Tx, now: datetime, says: Saying, operator: str, *, key: Key, **more: Any) -> Row:  # noqa: ANN401 - Statement's fields

@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Final, Literal, Self, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate.mandates import ROLE, same_person
@@ -32,6 +32,15 @@ _Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 _Hours = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 _Days = Annotated[int, Field(strict=True, ge=0, le=3650)]
 
+
+def _one_or_more(value: object) -> object:
+    names: list[object] = list(cast("list[object]", value)) if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise wrong("期待: 操作の名前、またはその一覧", "expected an operation, or a list of them", is_value=True)
+    return names
+
+
+_Operations: TypeAlias = Annotated[list[str], BeforeValidator(_one_or_more)]
 
 OVER: Final[Mapping[str, str]] = {
     "amount_over": "amount",
@@ -113,7 +122,7 @@ class Rule(BaseModel):
     provider: ProviderName | None = None
     connection: str | None = None
     environment: Environment | None = None
-    operation: str | Annotated[list[str], Field(min_length=1)] | None = None
+    operation: _Operations | None = None
     requester: str | None = None
     amount_over: _Amount | None = None
     amount_at_most: _Amount | None = None
@@ -160,7 +169,7 @@ class Rule(BaseModel):
     @property
     def operations(self) -> list[str]:
         """The operations the rule names."""
-        return [self.operation] if isinstance(self.operation, str) else self.operation or []
+        return self.operation or []
 
     @property
     def hours(self) -> tuple[str, str]:

@@ -78,6 +78,9 @@ class Places:
 
     def line(self, path: Path) -> int:
         """The line of a key or of the table around it; the first line for what is not there at all."""
+        inside = [line for known, line in self._lines.items() if known[: len(path)] == path]
+        if path and inside:
+            return min(inside)
         for end in range(len(path), 0, -1):
             if path[:end] in self._lines:
                 return self._lines[path[:end]]
@@ -118,9 +121,9 @@ def at_line(line: int, said: Text) -> Text:
     return Text(f"{line}行目: {said.ja}", f"line {line}: {said.en}")
 
 
-def wrong(ja: str, en: str) -> PydanticCustomError:
-    """A fault of our own, for a validator to raise."""
-    return PydanticCustomError("policy", "{en}", {"ja": ja, "en": en})
+def wrong(ja: str, en: str, *, is_value: bool = False) -> PydanticCustomError:
+    """A fault of our own, for a validator to raise; with the value that was read, when it is about one."""
+    return PydanticCustomError("policy_value" if is_value else "policy", "{en}", {"ja": ja, "en": en})
 
 
 def told(faults: Iterable[Any], table: Mapping[str, Any], places: Places, words: Words) -> list[Text]:
@@ -130,9 +133,7 @@ def told(faults: Iterable[Any], table: Mapping[str, Any], places: Places, words:
 
 def _told(fault: Mapping[str, Any], table: Mapping[str, Any], places: Places, words: Words) -> Text:
     path: Path = tuple(part for part in fault["loc"] if not _is_variant(part))
-    name = ".".join(str(part) for part in path if not isinstance(part, int)) or "policy"
-    rule = _rule_name(table, path)
-    about = Text(f"規則 {rule} の {name}", f"{name} in rule {rule}") if rule else Text(name, name)
+    about = _subject(path, _rule_name(table, path))
     said = _expected(fault, path, words)
     is_value = fault["type"] not in {"missing", "policy", "extra_forbidden"}
     read = _read(fault["input"]) if is_value else ""
@@ -140,9 +141,22 @@ def _told(fault: Mapping[str, Any], table: Mapping[str, Any], places: Places, wo
     return places.fault(path, Text(f"{about.ja}: {said.ja}{was.ja}", f"{about.en}: {said.en}{was.en}"))
 
 
+def _subject(path: Path, rule: str | None) -> Text:
+    """What a fault is about: the key, and in which rule or example."""
+    words = [str(part) for part in path if not isinstance(part, int)]
+    if rule is None:
+        name = ".".join(words) or "policy"
+        return Text(name, name)
+    where = Text("例", "example") if words[0] == "example" else Text("規則", "rule")
+    name = ".".join(words[1:])
+    if not name:
+        return Text(f"{where.ja} {rule}", f"{where.en} {rule}")
+    return Text(f"{where.ja} {rule} の {name}", f"{name} in {where.en} {rule}")
+
+
 def _is_variant(part: str | int) -> bool:
     """A word pydantic adds for one of several types a value may have."""
-    return isinstance(part, str) and (part in {"str", "[key]"} or part.startswith(("list[", "constrained-")))
+    return isinstance(part, str) and (part in {"str", "[key]"} or part.startswith("list["))
 
 
 def _read(value: object) -> str:
@@ -187,7 +201,7 @@ _ROLE_WORDS: Final = Text(
 def _expected(fault: Mapping[str, Any], path: Path, words: Words) -> Text:
     name, kind = str(path[-1]) if path else "", str(fault["type"])
     context: Mapping[str, Any] = fault.get("ctx", {})
-    if kind == "policy":
+    if kind in {"policy", "policy_value"}:
         return Text(context["ja"], context["en"])
     if kind == "extra_forbidden":
         return _strange(name, path, words)

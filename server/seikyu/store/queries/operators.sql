@@ -28,6 +28,9 @@ SELECT seq, statement, seal FROM mandate ORDER BY seq;
 -- name: add_mandate!
 INSERT INTO mandate (seq, statement, seal) VALUES (:seq, :statement, :seal);
 
+-- name: last_doubt^
+SELECT at, record FROM audit WHERE action_id IS NULL AND kind = 'operator.alarm' ORDER BY seq DESC LIMIT 1;
+
 -- name: mandate_head^
 SELECT record FROM audit
 WHERE action_id IS NULL

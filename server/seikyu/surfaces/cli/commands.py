@@ -27,6 +27,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "webhook": ("webhooks", "webhook"),
     "slack": ("slack", "slack"),
     "operator": ("operators", "group"),
+    "delegate": ("operators", "delegate"),
+    "undelegate": ("operators", "undelegate"),
     "actions": ("decisions", "list_actions"),
     "show": ("decisions", "show"),
     "approve": ("decisions", "approve"),

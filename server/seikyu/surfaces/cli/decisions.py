@@ -22,6 +22,7 @@ from seikyu.surfaces.cli.secrets import read_secret
 _BY = click.option("--by", "operator", required=True, help="操作者名 / your operator name")
 _SECRET = click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
 _JSON = click.option("--json", "as_json", is_flag=True)
+_FOR = click.option("--for", "acting_for", help="委任した操作者 / the operator whose lent right you use")
 
 _REASON: Final = {True: click.option("--reason", required=True), False: click.option("--reason", default="")}
 
@@ -102,7 +103,14 @@ def show(house: House, action_id: str, *, as_json: bool) -> None:
 
 
 def _decide(
-    house: House, action_id: str, decision: Decision, *, operator: str, reason: str, secret_fd: int | None
+    house: House,
+    action_id: str,
+    decision: Decision,
+    *,
+    operator: str,
+    reason: str,
+    secret_fd: int | None,
+    acting_for: str | None,
 ) -> Action:
     """Show the card, ask for the passphrase, seal the decision over what was shown."""
     rooms = house.rooms()
@@ -110,19 +118,34 @@ def _decide(
     screen.console(stderr=True).print(screen.card_panel(card, house.lang))
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    return rooms.ballots.cast(Ballot(action_id, card.digest, decision, reason, via="cli", revision=card.revision), key)
+    ballot = Ballot(
+        action_id, card.digest, decision, reason, via="cli", acting_for=acting_for, revision=card.revision
+    )
+    return rooms.ballots.cast(ballot, key)
 
 
 @click.command()
 @click.argument("action_id")
 @_BY
 @click.option("--reason", default="")
+@_FOR
 @_SECRET
 @_JSON
 @click.pass_obj
-def approve(house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool) -> None:
+def approve(
+    house: House,
+    action_id: str,
+    *,
+    operator: str,
+    reason: str,
+    acting_for: str | None,
+    secret_fd: int | None,
+    as_json: bool,
+) -> None:
     """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
-    action = _decide(house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd)
+    action = _decide(
+        house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd, acting_for=acting_for
+    )
     try:
         if action.state is State.APPROVED and not _say_frozen(house):
             approved = action
@@ -164,6 +187,12 @@ def _report(house: House, action: Action, *, as_json: bool) -> None:
         screen.say(Text(f"提供元の番号: {action.reference}", f"At the provider: {action.reference}"), house.lang)
     if action.outcome_text is not None:
         screen.say(action.outcome_text, house.lang)
+    if card.missing.en:
+        screen.say(
+            Text(f"不足している承認: {card.missing.ja}", f"Still missing: {card.missing.en}"), house.lang, "yellow"
+        )
+    for said in card.conclusions:
+        screen.say(said, house.lang, "yellow")
 
 
 def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) -> click.Command:
@@ -171,15 +200,31 @@ def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) 
     @click.argument("action_id")
     @_BY
     @_REASON[needs_reason]
+    @_FOR
     @_SECRET
     @_JSON
     @click.pass_obj
     def command(
-        house: House, action_id: str, operator: str, reason: str, secret_fd: int | None, *, as_json: bool
+        house: House,
+        action_id: str,
+        *,
+        operator: str,
+        reason: str,
+        acting_for: str | None,
+        secret_fd: int | None,
+        as_json: bool,
     ) -> None:
         _report(
             house,
-            _decide(house, action_id, decision, operator=operator, reason=reason, secret_fd=secret_fd),
+            _decide(
+                house,
+                action_id,
+                decision,
+                operator=operator,
+                reason=reason,
+                secret_fd=secret_fd,
+                acting_for=acting_for,
+            ),
             as_json=as_json,
         )
 

@@ -13,6 +13,7 @@ from seikyu.gate.actions import find
 from seikyu.gate.cards import japan_time
 from seikyu.gate.coverage import untried
 from seikyu.gate.facts import gather_again
+from seikyu.gate.mandates import trusted
 from seikyu.gate.policy import Policy, parse_policy, parse_question, read_source, verdict_text
 from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
 from seikyu.models import jst_date, shown, yen_text
@@ -47,11 +48,21 @@ def check(house: House, file: str | None, *, strict: bool) -> None:
         f"{rules} rules, {len(found.file.example)} examples, all hold.",
     )
     screen.say(said, house.lang, "bold green")
-    missing = untried(found.file)
+    missing = [gap.text for gap in untried(found.file)] + _unheld(house, found)
     for gap in missing:
-        screen.say(gap.text, house.lang, "yellow")
+        screen.say(gap, house.lang, "yellow")
     if missing and strict:
         raise SystemExit(1)
+
+
+def _unheld(house: House, found: Policy) -> list[Text]:
+    """Roles that nobody holds: what asks for them waits for ever."""
+    if not found.file.roles:
+        return []
+    with house.rooms().store.read() as tx:
+        held = {role for one in trusted(tx).values() for role in one.roles}
+    said = Text("役割 {} を持つ操作者がいません。", "No operator holds the role {}.")
+    return [Text(said.ja.format(role), said.en.format(role)) for role in found.file.roles if role not in held]
 
 
 @policy.command()
@@ -106,6 +117,8 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "kind": verdict.kind,
         "approvers": verdict.approvers,
+        "roles": {seat.role: seat.approvers for seat in verdict.seats},
+        "distinct": verdict.is_distinct,
         "policy_sha256": verdict.policy_sha256,
         "rules": rules,
     }
@@ -178,14 +191,23 @@ def _row(house: House, change: Change) -> tuple[str, ...]:
     )
 
 
+def _decision_json(verdict: Verdict) -> dict[str, Any]:
+    roles = {seat.role: seat.approvers for seat in verdict.seats}
+    return {
+        "kind": verdict.kind,
+        "approvers": verdict.approvers,
+        **({"roles": roles, "distinct": verdict.is_distinct} if roles else {}),
+    }
+
+
 def _replay_json(house: House, found: Replay, notes: Sequence[Text]) -> dict[str, Any]:
     changes = [
         {
             "action_id": one.action.id,
             "amount_yen": one.action.particulars.amount,
             "counterparty": one.action.particulars.counterparty_name,
-            "old": {"kind": one.old.kind, "approvers": one.old.approvers},
-            "new": {"kind": one.new.kind, "approvers": one.new.approvers},
+            "old": _decision_json(one.old),
+            "new": _decision_json(one.new),
             "rules": one.rules,
         }
         for one in found.changes

@@ -104,14 +104,20 @@ def _same(value: str) -> Text:
     return Text(value, value)
 
 
+def _in_both(texts: Sequence[Text]) -> tuple[list[str], list[str]]:
+    return [text.ja for text in texts], [text.en for text in texts]
+
+
 def _foot(card: Card) -> list[tuple[Text, Text]]:
     rows = [
         (Text("申請番号", "Action"), _same(card.action_id)),
         (Text("依頼者", "Requester"), _same(card.requester)),
         (
             Text("承認", "Approvals"),
-            _same(f"{len(card.approvals)}/{card.approvers}  {', '.join(card.approvals)}".rstrip()),
+            Text(*(f"{len(card.votes)}/{card.approvers}  {', '.join(vote)}".rstrip() for vote in _in_both(card.votes))),
         ),
+        *((Text("不足している承認", "Still missing"), card.missing) for _ in range(bool(card.missing.en))),
+        *((Text("確認の結果", "Conclusion"), said) for said in card.conclusions),
         *((Text("理由", "Why"), _same(reason)) for reason in card.why),
         *((Text("注意", "Note"), note) for note in card.notes),
     ]
@@ -138,7 +144,10 @@ def card_json(card: Card, lang: Lang) -> dict[str, Any]:
         "why": list(card.why),
         "notes": [note.say(lang) for note in card.notes],
         "approvals": list(card.approvals),
+        "votes": [vote.say(lang) for vote in card.votes],
         "approvers": card.approvers,
+        "missing": card.missing.say(lang) or None,
+        "conclusions": [said.say(lang) for said in card.conclusions],
         "reference": card.reference,
         "outcome": None if card.outcome is None else card.outcome.say(lang),
         "history": [

@@ -24,6 +24,9 @@ MAX_PASSPHRASE: Final = 1024
 DECISIONS: Final[Sequence[Decision]] = ("approve", "reject", "return", "revoke")
 
 _FIELDS: Final = frozenset({"token", "digest", "revision", "decision", "operator", "passphrase", "reason"})
+_MAY_BE: Final = frozenset({"acting_for"})
+"""On the form only while somebody has lent their right."""
+
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _REVISION: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/x-www-form-urlencoded;charset=utf-8"})
@@ -52,6 +55,8 @@ class DecisionForm:
     operator: str
     reason: str
     passphrase: str = field(repr=False)
+    acting_for: str | None = None
+    """Whose lent right is used."""
 
     def is_answer_to(self, ask: str | None) -> bool:
         """Whether the page's question, `decide` or `revoke`, is the one that was answered."""
@@ -124,20 +129,21 @@ def _parse(body: bytes) -> DecisionForm | Refusal:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=len(_FIELDS),
+            max_num_fields=len(_FIELDS | _MAY_BE),
         )
     except ValueError:
         return _GARBLED
     values = dict(pairs)
-    if len(pairs) != len(values) or values.keys() != _FIELDS:
+    if len(pairs) != len(values) or frozenset(values) - _MAY_BE != _FIELDS:
         return _GARBLED
     return _form(values)
 
 
 def _form(values: dict[str, str]) -> DecisionForm | Refusal:
     decision, operator, passphrase = values["decision"], values["operator"].strip(), values["passphrase"]
+    acting_for = values.get("acting_for", "").strip()
     is_sound = _DIGEST.fullmatch(values["digest"]) and _REVISION.fullmatch(values["revision"])
-    is_short = len(operator) <= MAX_NAME and len(passphrase) <= MAX_PASSPHRASE
+    is_short = max(len(operator), len(acting_for)) <= MAX_NAME and len(passphrase) <= MAX_PASSPHRASE
     if not _is_decision(decision) or not is_sound or not is_short:
         return _GARBLED
     return DecisionForm(
@@ -148,6 +154,7 @@ def _form(values: dict[str, str]) -> DecisionForm | Refusal:
         operator=operator,
         reason=" ".join(values["reason"].split()),
         passphrase=passphrase,
+        acting_for=acting_for or None,
     )
 
 

@@ -211,7 +211,15 @@ class _Pages:
         return await self._cast(request, form, key)
 
     async def _cast(self, request: Request, form: DecisionForm, key: Key) -> Response:
-        ballot = Ballot(_action_id(request), form.digest, form.decision, form.reason, via="web", revision=form.revision)
+        ballot = Ballot(
+            _action_id(request),
+            form.digest,
+            form.decision,
+            form.reason,
+            via="web",
+            acting_for=form.acting_for,
+            revision=form.revision,
+        )
         try:
             action = await self._web.store.run(lambda: self._web.ballots.cast(ballot, key))
         except (VoteRefused, StoreDamaged, StoreBusy, CommitUnknown) as error:
@@ -296,6 +304,7 @@ class _Pages:
             ),
             operator=remembered_name(request) if form is None else form.operator,
             reason="" if form is None else form.reason,
+            acting_for="" if form is None else form.acting_for or "",
             is_revoking=is_revoking,
             refresh_s=None if is_still else sheet.refresh_s,
         )

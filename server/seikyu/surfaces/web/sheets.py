@@ -12,11 +12,12 @@ from seikyu.errors import NotFound, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.cards import Card, CardIndex, japan_time
+from seikyu.gate.mandates import trusted
 from seikyu.gate.proposals import Desk
 from seikyu.gate.votes import check_digest
-from seikyu.models import Clock, moment, shown, yen_text
+from seikyu.models import Clock, jst_date, moment, shown, yen_text
 from seikyu.spec import CardLine
-from seikyu.store.database import Store
+from seikyu.store.database import Store, Tx
 
 Ask: TypeAlias = Literal["decide", "revoke"]
 """Which form the sheet offers."""
@@ -76,6 +77,7 @@ EVENTS: Final[Mapping[str, Text]] = {
     "proven_absent": Text("未登録を確認", "proven not to exist"),
     "needs_person": Text("人の確認待ち", "a person has to look"),
     "fenced": Text("古い送信結果を記録", "a late answer was recorded"),
+    "concluded": Text("結果を確認（他の操作者の確認待ち）", "looked at the provider; others have to agree"),
     "resolved": Text("人が結果を確認", "a person recorded the result"),
 }
 _NOT_SHOWN: Final = frozenset({"sealed"})
@@ -112,6 +114,8 @@ class Sheet:
     """How soon the page should look again; None when nothing happens by itself."""
     frozen: Text | None
     """Why nothing is sent at the moment."""
+    lenders: tuple[str, ...]
+    """Operators for whom somebody else may decide today."""
 
     @property
     def state_text(self) -> Text:
@@ -179,7 +183,8 @@ class Reading:
             action = find(tx, action_id)
             rows = audit.history(tx, action_id)
             frozen = freezing.standing(tx)
-        now = self._clock.now()
+            now = self._clock.now()
+            lenders = _lenders(tx, now)
         is_over = card.state in {State.AWAITING, State.APPROVED} and moment(action.expires_at) <= now
         state = State.EXPIRED if is_over else card.state
         return Sheet(
@@ -193,6 +198,7 @@ class Reading:
             history=tuple(_happening(row) for row in rows if row["kind"] not in _NOT_SHOWN),
             refresh_s=_refresh_s(state, rows, now),
             frozen=None if frozen is None else frozen.text,
+            lenders=lenders,
         )
 
     def register(self, before: str | None) -> Register:
@@ -233,6 +239,14 @@ class Reading:
             left=_left(action, now) if is_open else None,
             votes=f"{self._desk.have_votes(action)} / {action.approvers}" if is_open else None,
         )
+
+
+def _lenders(tx: Tx, now: datetime) -> tuple[str, ...]:
+    try:
+        people = trusted(tx)
+    except StoreDamaged:
+        return ()
+    return tuple(name for name, one in people.items() if one.lent_now(jst_date(now)))
 
 
 def linked(text: str) -> list[tuple[str, bool]]:
