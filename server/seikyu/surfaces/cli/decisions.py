@@ -118,9 +118,7 @@ def _decide(
     screen.console(stderr=True).print(screen.card_panel(card, house.lang))
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    ballot = Ballot(
-        action_id, card.digest, decision, reason, via="cli", acting_for=acting_for, revision=card.revision
-    )
+    ballot = Ballot(action_id, card.digest, decision, reason, via="cli", acting_for=acting_for, revision=card.revision)
     return rooms.ballots.cast(ballot, key)
 
 
