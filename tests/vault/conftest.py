@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from seikyu.store.database import Store
 from seikyu.store.presence import Presence
@@ -20,8 +21,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-def store(home: Path) -> Iterator[Store]:
-    store = Store(home / "seikyu.db")
+def store(home: Path, database_url: SecretStr | None) -> Iterator[Store]:
+    store = Store(database_url or home / "seikyu.db")
     yield store
     store.close()
 

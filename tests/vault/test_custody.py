@@ -34,6 +34,8 @@ from vault.fakes import (
     told,
 )
 
+pytestmark = pytest.mark.both_stores
+
 EARLY_S = LIFE_S * 3 // 4
 
 
@@ -260,6 +262,7 @@ async def test_a_failure_is_shared_by_all_who_waited_for_it(desk: Desk) -> None:
     assert desk.provider.sent == [refresh(0)]
 
 
+@pytest.mark.sqlite_only
 async def test_no_transaction_is_open_during_the_token_call(desk: Desk, home: Path) -> None:
     async def endpoint() -> TokenResult:
         database = sqlite3.connect(home / "seikyu.db", timeout=0, isolation_level=None)
@@ -553,9 +556,9 @@ def test_a_lease_is_given_up_only_by_who_saw_that_very_lease(desk: Desk) -> None
 
 
 async def test_new_tokens_are_kept_even_if_the_database_was_locked_at_first(
-    desk: Desk, home: Path, clock: SetClock
+    desk: Desk, home: Path, clock: SetClock, database_url: SecretStr | None
 ) -> None:
-    store = BusyStore(home / "seikyu.db")
+    store = BusyStore(database_url or home / "seikyu.db")
     custodian = TokenCustodian(Vault(store, clock, ring), clock, desk.presence, desk.provider)
 
     async def locked_meanwhile() -> TokenResult:
@@ -610,14 +613,14 @@ async def test_a_lease_of_a_process_that_cannot_be_asked_is_waited_for(desk: Des
 # nothing secret is seen, nothing undecryptable is overwritten
 
 
-async def test_a_row_that_does_not_open_is_left_as_it_is(desk: Desk, store: Store, home: Path) -> None:
+async def test_a_row_that_does_not_open_is_left_as_it_is(desk: Desk, store: Store) -> None:
     other = TokenCustodian(Vault(store, desk.clock, lambda: ring(2)), desk.clock, desk.presence, desk.provider)
-    before = _row(home)
+    before = _row(store)
     desk.clock.advance(LIFE_S)
 
     with pytest.raises(SeikyuError, match="does not open"):
         await other.access_token(FREEE)
-    assert _row(home) == before
+    assert _row(store) == before
     assert desk.provider.sent == []
 
 
@@ -689,8 +692,6 @@ async def _no_time_passes(seconds: float) -> None:
     del seconds
 
 
-def _row(home: Path) -> object:
-    database = sqlite3.connect(home / "seikyu.db")
-    row = database.execute("SELECT * FROM secret").fetchone()
-    database.close()
-    return row
+def _row(store: Store) -> object:
+    with store.read() as tx:
+        return tx.one("secret", connection=FREEE.name)
