@@ -20,7 +20,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
 from gate.stage import Stage, make_stage
-from seikyu.errors import NotDelivered, StoreDamaged, Text, VoteRefused
+from seikyu.app import Home
+from seikyu.errors import ConfigurationError, NotDelivered, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit, operators, slack
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import canonical, sha256
@@ -30,7 +31,7 @@ from seikyu.gate.operators import Key
 from seikyu.gate.slack import Click, Wanted
 from seikyu.gate.votes import Ballot, approvals
 from seikyu.providers.http import HttpEdge
-from seikyu.settings import SlackApp
+from seikyu.settings import Settings, SlackApp
 from seikyu.spec import CardLine
 from seikyu.surfaces.doors import Doors
 from seikyu.surfaces.slack import Errands, SlackNotifier, SlackRooms, slack_routes
@@ -570,6 +571,26 @@ def test_nothing_is_posted_to_an_address_that_is_not_slacks(url: str, tmp_path: 
 
     assert not api.is_response_url(url)
     assert api.is_response_url("https://hooks.slack.com/actions/T0/1/x")
+
+
+# its secrets
+
+
+async def test_a_token_of_another_team_is_not_kept(office: Office, tmp_path: Path) -> None:
+    home = Home(Settings(home=tmp_path, config=tmp_path, requester="suzuki", master_key=SecretStr("6b" * 32)))
+    token, secret = SecretStr(TOKEN), SecretStr(SLACK_SECRET)
+    app = replace(office.api.app, team="T0OTHER")
+
+    with pytest.raises(ConfigurationError, match="another Slack team"):
+        await home.logins().put_slack(app, token=token, signing_secret=secret)
+    await home.logins().put_slack(office.api.app, token=token, signing_secret=secret)
+
+    assert not any(secret.encode() in everything_in(tmp_path) for secret in (TOKEN, SLACK_SECRET))
+    home.close()
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 # who sent it

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretBytes, SecretStr
 
-from seikyu.errors import StoreDamaged, Text
+from seikyu.errors import LoginRequired, StoreDamaged, Text
 from seikyu.models import Clock, Connection, moment, timestamp
 from seikyu.settings import SlackApp
 from seikyu.store.database import Row, Store
@@ -90,10 +90,15 @@ class Keepsakes:
         return None if row is None else self._opened(place, row)
 
     def word(self, place: Place, name: str) -> SecretStr:
-        """One secret kept there. Raises `StoreDamaged` when it is not, and as `get`."""
+        """One secret kept there.
+
+        Raises:
+            LoginRequired: it was never stored.
+            StoreDamaged, ConfigurationError: as `get`.
+        """
         words = self.get(place) or {}
         if name not in words:
-            raise _damaged(place)
+            raise _missing(place)
         return words[name]
 
     def forget(self, place: Place) -> bool:
@@ -118,14 +123,14 @@ class Keepsakes:
         """The key that seals votes from Slack.
 
         Raises:
-            StoreDamaged: there is none, or it does not open.
-            ConfigurationError: no usable master key.
+            LoginRequired: there is none.
+            StoreDamaged, ConfigurationError: as `get`.
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         words = self.get(SEALING_KEY)
         if words is None and not may_make:
-            raise _damaged(SEALING_KEY)
+            raise _missing(SEALING_KEY)
         if words is not None:
             return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(words["key"].get_secret_value()))
         made = Ed25519PrivateKey.generate()
@@ -153,6 +158,13 @@ def good_secrets(words: Mapping[str, SecretStr], now: datetime) -> list[str]:
 
 def _label(place: Place, generation: int) -> Label:
     return Label(place.name, place.provider, place.address, place.kind, generation)
+
+
+def _missing(place: Place) -> LoginRequired:
+    return LoginRequired(
+        Text(f"{place.name} の秘密情報が登録されていません。", f"The secret {place.name} was never stored."),
+        Text("seikyu slack connect を実行してください。", "Run `seikyu slack connect`."),
+    )
 
 
 def _damaged(place: Place) -> StoreDamaged:

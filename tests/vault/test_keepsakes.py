@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretBytes, SecretStr
+
+from gate.stage import CONNECTION, PretendClock
+from seikyu.errors import LoginRequired, StoreDamaged
+from seikyu.store.database import Store
+from seikyu.vault.keepsakes import FORMER_LIVES, SEALING_KEY, Keepsakes, webhook_place
+from seikyu.vault.keys import KeyRing, MasterKey
+
+PLACE = webhook_place(CONNECTION)
+
+
+class House:
+    """Keepsakes over a database, and the ring that opens them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seikyu.db"
+        self.store = Store(self.file)
+        self.clock = PretendClock()
+        self.ring = KeyRing(MasterKey(SecretBytes(b"k" * 32)))
+        self.kept = Keepsakes(self.store, self.clock, lambda: self.ring)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Generator[House]:
+    made = House(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_two_secrets_hold_for_two_days_after_a_new_one_was_given(house: House) -> None:
+    house.kept.put_signing_secret(PLACE, SecretStr("first-secret-0001"))
+    house.kept.put_signing_secret(PLACE, SecretStr("second-secret-002"))
+
+    during = house.kept.signing_secrets(PLACE)
+    house.clock.at += FORMER_LIVES
+    after = house.kept.signing_secrets(PLACE)
+
+    assert (during, after) == (["second-secret-002", "first-secret-0001"], ["second-secret-002"])
+    assert b"secret-00" not in house.file.read_bytes()
+
+
+def test_the_same_secret_again_does_not_live_longer(house: House) -> None:
+    house.kept.put_signing_secret(PLACE, SecretStr("first-secret-0001"))
+    house.kept.put_signing_secret(PLACE, SecretStr("first-secret-0001"))
+
+    assert house.kept.signing_secrets(PLACE) == ["first-secret-0001"]
+
+
+def test_what_is_kept_for_one_place_opens_at_no_other(house: House) -> None:
+    house.kept.put(PLACE, {"secret": "first-secret-0001"})
+
+    for other in (replace(PLACE, address="https://evil.example"), replace(PLACE, kind="slack")):
+        with pytest.raises(StoreDamaged):
+            house.kept.get(other)
+
+
+def test_another_master_key_opens_nothing(house: House) -> None:
+    house.kept.put(PLACE, {"secret": "first-secret-0001"})
+    house.ring = KeyRing(MasterKey(SecretBytes(b"x" * 32)))
+
+    with pytest.raises(StoreDamaged):
+        house.kept.signing_secrets(PLACE)
+
+
+def test_what_was_forgotten_signs_nothing(house: House) -> None:
+    house.kept.put_signing_secret(PLACE, SecretStr("first-secret-0001"))
+
+    assert house.kept.forget(PLACE)
+    assert (house.kept.forget(PLACE), house.kept.signing_secrets(PLACE)) == (False, [])
+
+
+def test_the_sealing_key_is_made_once_and_only_when_asked_for(house: House) -> None:
+    with pytest.raises(LoginRequired):
+        house.kept.sealing_key()
+    made = house.kept.sealing_key(may_make=True)
+
+    again = house.kept.sealing_key(may_make=True)
+
+    assert again.private_bytes_raw() == made.private_bytes_raw()
+    assert made.private_bytes_raw().hex().encode() not in house.file.read_bytes()
+    assert house.kept.get(SEALING_KEY) is not None
