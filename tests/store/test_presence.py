@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from pathlib import Path
 
@@ -28,3 +29,12 @@ def test_threads_that_appear_at_the_same_moment_all_come_back_with_the_lock_held
         assert names == [presence.name] * THREADS
         assert not Presence(tmp_path / str(attempt)).is_gone(presence.name)
         presence.leave()
+
+
+def test_a_home_that_is_not_there_yet_is_made_for_us_alone(tmp_path: Path) -> None:
+    presence = Presence(tmp_path / "home" / "alive")
+
+    presence.appear()
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("home", "home/alive")] == [0o700, 0o700]
+    presence.leave()

@@ -26,7 +26,9 @@ class Presence:
         # a second descriptor of the same file would wait for the first one's lock for ever
         with self._one_at_a_time:
             if self._descriptor is None and os.name == "posix":
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # with PostgreSQL nobody else may have made the home yet; parents of a folder take no mode
+                self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._folder.mkdir(mode=0o700, exist_ok=True)
                 self._descriptor = os.open(self._folder / self.name, os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return self.name
