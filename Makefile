@@ -10,6 +10,7 @@ SEED ?= 1
 ROUNDS ?= 1000
 STORE ?= sqlite
 SEEDS ?= 10000
+EXAMPLES ?= 1000
 TOTALS ?= 200
 STORED ?= 1000000
 
@@ -78,6 +79,7 @@ race: $(TESTS) ## 64 approvers of one action ROUNDS times, then 32 proposals at 
 
 simulate: $(TESTS) ## SEEDS towns from SEED, in which everything goes wrong in the order a seed chose
 	@PYTHONPATH=tests $(BIN)/python -u -m simulation.run --seeds $(SEEDS) --seed $(SEED)
+	@SEIKYU_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/simulation/test_life.py
 
 # the largest first: the other two take its versions, so that the three never disagree
 lock: $(TESTS) ## pin every dependency anew, with the hashes of all platforms
