@@ -89,14 +89,15 @@ class Copy:
         return self.rng.choice([*others[:3], nearly, nearly, None, "", b"\x00", 1.5])
 
 
-TABLES = ("audit", "action", "vote")
+WITNESSED = ("action", "vote", "mandate", "operator")
+TABLES = ("audit", *WITNESSED)
 
 
 def edit(copy: Copy) -> str:
-    """Change one column of one action or vote."""
-    table = copy.rng.choice(["action", "vote"])
+    """Change one column of one action, vote, mandate or operator."""
+    table = copy.rng.choice(WITNESSED)
     row = copy.rng.choice(copy.rows(table))
-    free = {"rowid_", *(TIMING_COLUMNS if row.get("state") in WAITING else ())}
+    free = {"rowid_", "failures", "locked_until", *(TIMING_COLUMNS if row.get("state") in WAITING else ())}
     column = copy.rng.choice([name for name in row if name not in free])
     value = copy.another(table, column, row[column])
     copy.db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row["rowid_"]))  # noqa: S608
@@ -104,7 +105,7 @@ def edit(copy: Copy) -> str:
 
 
 def delete(copy: Copy) -> str:
-    table = copy.rng.choice(["action", "vote"])
+    table = copy.rng.choice(WITNESSED)
     row = copy.rng.choice(copy.rows(table))
     copy.db.execute(f"DELETE FROM {table} WHERE rowid = ?", (row["rowid_"],))  # noqa: S608
     return f"a row of {table} deleted"
