@@ -55,13 +55,12 @@ def read_value(value: str) -> About | None:
     return None if found is None else About(found[1], found[2], int(found[3]))
 
 
-def message(card: Card, lang: Lang, note: str = "") -> dict[str, Any]:
+def message(card: Card, lang: Lang) -> dict[str, Any]:
     """`text` (for notifications) and `blocks` of an action as it stands; buttons while it waits."""
     title = f"{card.title.say(lang)} {card.head[0].value}: {card.state_text.say(lang)}"
     lines = [f"{line.label.say(lang)}: {line.value}" for line in (*card.head, *card.lines)]
     about = [*card.why, *(text.say(lang) for text in card.notes), *_votes(card, lang), card.action_id, card.digest[:12]]
-    told = [note] if note else []
-    blocks: list[Block] = [_header(title), *_sections(lines), *_sections(about), *_sections(told)]
+    blocks: list[Block] = [_header(title), *_sections(lines), *_sections(about)]
     if card.state is State.AWAITING:
         if len(blocks) < MAX_BLOCKS:
             blocks.append(_buttons(About(card.action_id, card.digest, card.revision), card.head[0].value, lang))
