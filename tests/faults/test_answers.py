@@ -163,6 +163,22 @@ async def test_an_effect_that_lands_ten_minutes_late_is_one_effect_and_never_sai
         assert (seen["status"], house.effects(), house.wire.count(POST)) == ("succeeded", 1, sends)
 
 
+@pytest.mark.fault("F24")
+async def test_what_may_still_land_is_not_said_to_be_absent_while_it_waits_to_be_sent_again(house: House) -> None:
+    house.twins.faults.add(Fault(operation=CREATE, kind=FaultKind.LATE_EFFECT, seconds=600))
+    told = await house.register()
+    house.steps.at["claimed"] = house.wire.deafen  # the provider is out of reach when it is sent again
+    while "claimed" in house.steps.at:
+        await house.pass_time(10)
+    await house.wire.listen()
+    waiting = await house.view("get_action", action_id=told["action_id"])
+    await house.pass_time(600)
+    seen = await house.settled(told["action_id"])
+
+    assert (waiting["status"], waiting["written"]) == ("approved", "unknown")
+    assert (seen["status"], house.effects()) == ("succeeded", 1)
+
+
 @pytest.mark.fault("F35")
 async def test_a_look_up_that_lags_behind_is_not_taken_for_absence(house: House) -> None:
     house.wire.plays(POST, after(house.wire, resets))
