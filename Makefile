@@ -66,7 +66,7 @@ bench: $(TESTS) ## measure
 	@$(BIN)/python bench/start.py
 
 bench-gate: $(TESTS) ## measure a write's way through the gate, with 1,000 and with STORED older actions
-	@PYTHONPATH=tests $(BIN)/python bench/cost.py --stored $(STORED)
+	@PYTHONPATH=tests $(BIN)/python bench/cost.py --stored $(STORED) --store $(STORE)
 
 faults: $(TESTS) ## each fault of the catalogue, the tests that prove it, and how they went; ARGS="--json F01"
 	@PYTHONPATH=tests $(BIN)/python -m faults.report $(ARGS)

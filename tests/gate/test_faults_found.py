@@ -337,3 +337,25 @@ def test_a_database_that_is_no_database_is_told_in_one_sentence(tmp_path: Path) 
 
     with pytest.raises(Exception, match="not sound"), Store(path).read():
         pass
+
+
+async def test_an_amount_that_could_not_leave_yesterday_counts_on_the_day_it_does(stage: Stage) -> None:
+    stage.provider.answers = [lambda _request: NotSent(Text("", "no network"))]
+    late = stage.propose("A-1", 50_000)
+    await stage.executor.execute(late.id)
+    stage.clock.advance(hours=13)  # past midnight in Japan
+    done = await stage.executor.execute(late.id)
+
+    assert (late.jst_day, done.state, done.jst_day) == ("2026-11-21", State.SUCCEEDED, "2026-11-22")
+
+
+async def test_an_amount_that_may_have_left_yesterday_still_counts_on_that_day(stage: Stage) -> None:
+    stage.provider.answers = [lambda _request: Lost(Text("", "no answer"))]
+    late = stage.propose("A-1", 50_000)
+    await stage.executor.execute(late.id)
+    for _ in range(10):
+        stage.clock.advance(hours=2)
+        await stage.executor.sweep()
+    done = stage.find(late.id)
+
+    assert (done.state, done.epoch, done.jst_day) == (State.SUCCEEDED, 2, "2026-11-21")

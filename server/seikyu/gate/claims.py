@@ -135,8 +135,8 @@ class Claims:
             State.EXECUTING,
             "claimed",
             epoch=action.epoch + 1,
-            # the day an amount counts on is the day it may leave, not the day somebody asked
-            jst_day=jst_date(now).isoformat() if action.epoch == 0 else action.jst_day,
+            # the day an amount counts on is the first day it may have left, not the day somebody asked
+            jst_day=action.jst_day if action.may_have_left else jst_date(now).isoformat(),
             lease_owner=owner,
             lease_until=timestamp(now + timedelta(seconds=self._settings.timing.lease_s)),
             approved_by=names,
