@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from seikyu.gate.execution import Client, OnStep
     from seikyu.gate.notices import Notifier
     from seikyu.gate.policy import PolicyBook
+    from seikyu.gate.revisions import Draft
     from seikyu.pipeline import Pipeline, Rooms
     from seikyu.providers.http import HttpEdge
     from seikyu.providers.oauth import OAuthClient, OAuthServer
@@ -113,6 +114,9 @@ class Home:
 
     def rooms(self) -> Operations:
         return self._opened.operations
+
+    async def draft(self, action_id: str, changes: Mapping[str, object]) -> Draft:
+        return await self.pipeline.draft(action_id, changes, lang=self.lang)
 
     def logins(self) -> _Logins:
         return _Logins(self, self._opened)
@@ -333,6 +337,7 @@ class _Opened:
         from seikyu.gate.execution import Executor, no_steps
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
+        from seikyu.gate.revisions import Revisions
         from seikyu.gate.votes import BallotBox
         from seikyu.providers.catalog import WRITE_OPERATIONS
         from seikyu.store.database import Store
@@ -363,6 +368,7 @@ class _Opened:
         self.events = EventBook(self.store, clock, claims, self.executor, self.client)
         self.keepsakes = Keepsakes(self.store, clock, home.key_ring)
         self.desk = Desk(self.store, clock, settings, book)
+        self.revisions = Revisions(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
         self.ballots = BallotBox(
             self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
@@ -421,6 +427,7 @@ class _Opened:
             store=self.store,
             clock=self.clock,
             desk=self.desk,
+            revisions=self.revisions,
             cards=self.cards,
             executor=self.executor,
             vault=self.vault,
@@ -439,6 +446,7 @@ class _Opened:
             store=self.store,
             clock=self.clock,
             desk=self.desk,
+            revisions=self.revisions,
             cards=self.cards,
             ballots=self.ballots,
             executor=self.executor,

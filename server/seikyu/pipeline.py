@@ -5,18 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeAlias
 
 from pydantic import ValidationError
 
-from seikyu.errors import NOTHING, InvalidArguments, NotAllowed, SeikyuError, Text
+from seikyu.errors import NOTHING, InvalidArguments, Lang, NotAllowed, SeikyuError, Text
 from seikyu.gate.actions import Action, State, new_action_id
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.cards import NEXT, CardIndex
 from seikyu.gate.execution import Executor
 from seikyu.gate.proposals import Desk, Proposal, own
+from seikyu.gate.revisions import NO_CHANGE, Draft, Revisions, differences
 from seikyu.models import Clock, jst_date, shown
 from seikyu.settings import Settings
 from seikyu.spec import (
@@ -32,6 +33,7 @@ from seikyu.spec import (
     PreviewView,
     Principal,
     Reader,
+    StoredFile,
     Tool,
     ToolAnswer,
     WriteOperation,
@@ -62,6 +64,7 @@ class Rooms:
     store: Store
     clock: Clock
     desk: Desk
+    revisions: Revisions
     cards: CardIndex
     executor: Executor
     vault: Vault
@@ -114,9 +117,9 @@ class Pipeline:
             return await _run(tool, command, call)
         if tool.effect is Effect.WRITE:
             self._refuse_read_only()
-            earlier = await self._same_call(tool, command, call, ())
+            earlier = await self._same_call(tool, command, call)
             if earlier is not None:
-                return await self._say(earlier, principal)
+                return await self._say(earlier, principal, asked=call_digest(tool, command, call, ()))
         plan = await _plan(tool, command, call)
         proposal = self._proposal(tool, command, call, plan)
         if tool.effect is Effect.PREVIEW:
@@ -138,7 +141,7 @@ class Pipeline:
             action_id=new_action_id(now),
             now=now,
             today=jst_date(now),
-            desk=_OwnDesk(rooms, principal),
+            desk=_OwnDesk(rooms, principal, self.revise),
             inbox=rooms.inbox,
             connections=tuple(ConnectionView(row, rooms.vault.has(row)) for row in rooms.settings.connections)
             if tool.provider is None
@@ -167,15 +170,15 @@ class Pipeline:
             what, Text("connection を指定してください。", "Name one in `connection`; list_connections shows them.")
         )
 
-    async def _same_call(self, tool: Tool, command: Command, call: Call, files: Sequence[str]) -> Action | None:
+    async def _same_call(self, tool: Tool, command: Command, call: Call) -> Action | None:
         """What this very call made before. A call with a document is compared after the document is read."""
-        if "path" in type(command).model_fields and not files:
+        if "path" in type(command).model_fields:
             return None
-        digest = call_digest(tool, command, call, files)
+        digest = call_digest(tool, command, call, ())
         return await self._rooms.store.run(lambda: self._rooms.desk.same_call(digest))
 
     def _proposal(self, tool: Tool, command: Command, call: Call, plan: Plan) -> Proposal:
-        files = tuple(file.sha256 for file in plan.request.files)
+        files = [file.sha256 for file in plan.request.files]
         connection, _ = call.at()
         return Proposal(
             action_id=call.action_id,
@@ -185,6 +188,7 @@ class Pipeline:
             connection=connection,
             operation=self._rooms.operations[plan.request.operation],
             plan=plan,
+            arguments=canonical(_arguments(command)).decode(),
         )
 
     async def _propose(self, proposal: Proposal, principal: Principal) -> Answer:
@@ -192,11 +196,56 @@ class Pipeline:
         action = await rooms.store.run(lambda: rooms.desk.propose(proposal))
         if action.state is State.APPROVED:
             action = await rooms.executor.execute(action.id)
-        return await self._say(action, principal)
+        return await self._say(action, principal, asked=proposal.call_digest)
 
-    async def _say(self, action: Action, principal: Principal) -> Answer:
+    async def _say(self, action: Action, principal: Principal, *, asked: str) -> Answer:
+        """`asked` is the digest of this call: the one that made the action, or an edit has made it another."""
         view = await _view(self._rooms, action, principal)
-        return Answer(view, self._rooms.cards.summary(action) + NEXT.get(action.state, NOTHING))
+        said = NOTHING if action.call_digest == asked else _SINCE_EDITED
+        return Answer(view, self._rooms.cards.summary(action) + said + NEXT.get(action.state, NOTHING))
+
+    async def draft(self, action_id: str, changes: Mapping[str, object], *, lang: Lang) -> Draft:
+        """An edit, validated and planned by the action's own tool on the only road; nothing is stored.
+
+        Raises:
+            NotFound, NotAllowed: no such action, or none that may be edited.
+            InvalidArguments: the changed call is not one the tool takes, or nothing changes.
+            ProviderError: the tool could not read what it needs.
+        """
+        rooms = self._rooms
+        self._refuse_read_only()
+        action = await rooms.store.run(lambda: rooms.revisions.editable(action_id))
+        tool = self._tool(action.tool)
+        if fixed := sorted({"connection", "path"} & changes.keys()):
+            raise _fixed(fixed[0])
+        before = json.loads(action.arguments or "{}")
+        where = {"connection": action.connection} if "connection" in tool.command.model_fields else {}
+        command = validated(tool, {**before, **changes, **where})
+        differ = differences(before, _arguments(command))
+        if not differ:
+            raise InvalidArguments(Text("変更がありません。", "Nothing changes."), written=NO_CHANGE)
+        call = await self._call(tool, command, Principal(action.requester, action.surface, lang))
+        self._refuse_other_account(action, call)
+        kept = call.inbox if not action.request.files else _KeptDocument(action)
+        call = replace(call, action_id=action.id, inbox=kept)
+        return Draft(action, self._proposal(tool, command, call, await _plan(tool, command, call)), differ)
+
+    def _refuse_other_account(self, action: Action, call: Call) -> None:
+        connection, _ = call.at()
+        approved = tuple(action.content[name] for name in ("connection", "environment", "company", "address"))
+        if approved != (connection.name, connection.environment, connection.company, connection.base_url):
+            raise NotAllowed(
+                Text(f"接続 {connection.name} は申請時と違います。", f"Connection {connection.name} is another now."),
+                Text("connections.toml を確かめてください。", "Check connections.toml."),
+                written=NO_CHANGE,
+            )
+
+    async def revise(self, action_id: str, changes: Mapping[str, object], principal: Principal) -> Action:
+        """The requester's own edit. Raises as `draft` and `Revisions.revise`; `NotFound` for somebody else's."""
+        rooms = self._rooms
+        await rooms.store.run(lambda: rooms.desk.get(action_id, principal))
+        draft = await self.draft(action_id, changes, lang=principal.lang)
+        return await rooms.store.run(lambda: rooms.revisions.revise(draft))
 
     async def _preview(self, proposal: Proposal, principal: Principal) -> Answer:
         rooms = self._rooms
@@ -247,6 +296,35 @@ async def _view(rooms: Rooms, action: Action, principal: Principal) -> ActionVie
     return rooms.cards.view(action, have=have, lang=principal.lang)
 
 
+_SINCE_EDITED: Final = Text(
+    "この呼び出しの申請はその後修正されています。", "What this call asked for was edited since; this is how it stands."
+)
+
+
+def _arguments(command: Command) -> dict[str, object]:
+    """What was given, without the connection: that is fixed with the action."""
+    return command.model_dump(mode="json", exclude={"connection"}, exclude_none=True)
+
+
+def _fixed(name: str) -> NotAllowed:
+    return NotAllowed(
+        Text(f"{name} は修正できません。", f"`{name}` cannot be edited."),
+        Text("取り下げて、新しく申請してください。", "Withdraw the action and propose it anew."),
+        written=NO_CHANGE,
+    )
+
+
+class _KeptDocument:
+    """The document an action already has: an edit never takes another one, whatever lies at the path now."""
+
+    def __init__(self, action: Action) -> None:
+        [self._file] = action.request.files
+
+    def take(self, path: str) -> StoredFile:
+        del path
+        return StoredFile(self._file.name, self._file.size, self._file.sha256)
+
+
 def _wire(answer: Answer, principal: Principal) -> ToolAnswer:
     return ToolAnswer(answer.result.model_dump(mode="json"), answer.sentence.say(principal.lang))
 
@@ -254,14 +332,13 @@ def _wire(answer: Answer, principal: Principal) -> ToolAnswer:
 def call_digest(tool: Tool, command: Command, call: Call, files: Sequence[str]) -> str:
     """What makes two calls the same: who, which tool, where, the arguments, the documents' content."""
     connection, _ = call.at()
-    arguments = command.model_dump(mode="json", exclude={"connection"})
     return sha256(
         canonical(
             {
                 "requester": call.principal.requester,
                 "tool": tool.name,
                 "connection": connection.name,
-                "arguments": arguments,
+                "arguments": command.model_dump(mode="json", exclude={"connection"}),
                 "files": list(files),
             }
         )
@@ -309,12 +386,16 @@ def _nearest(name: str, known: Mapping[str, object]) -> Text:
     return Text(f"使えるのは {listed} です。", f"There are: {listed}.")
 
 
+Revise: TypeAlias = Callable[[str, Mapping[str, object], Principal], Awaitable[Action]]
+
+
 class _OwnDesk:
     """The requester's own actions, for the tools that show and withdraw them."""
 
-    def __init__(self, rooms: Rooms, principal: Principal) -> None:
+    def __init__(self, rooms: Rooms, principal: Principal, revise: Revise) -> None:
         self._rooms = rooms
         self._principal = principal
+        self._revise = revise
 
     async def get(self, action_id: str) -> ActionView:
         action = await self._rooms.store.run(lambda: self._rooms.desk.get(action_id, self._principal))
@@ -331,4 +412,8 @@ class _OwnDesk:
 
     async def withdraw(self, action_id: str) -> ActionView:
         action = await self._rooms.store.run(lambda: self._rooms.desk.withdraw(action_id, self._principal))
+        return await _view(self._rooms, action, self._principal)
+
+    async def revise(self, action_id: str, changes: Mapping[str, object]) -> ActionView:
+        action = await self._revise(action_id, changes, self._principal)
         return await _view(self._rooms, action, self._principal)

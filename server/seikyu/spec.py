@@ -242,6 +242,8 @@ class WriteOperation(Operation[AnswerT]):
     """The operation this one undoes, such as a cancellation."""
     read_back: Callable[[Reader, str], Awaitable[Mapping[str, Json]]] | None = None
     """What the provider now says of what exists under a reference: facts as in `Done`."""
+    pinned: Callable[[ProviderRequest], Json] = lambda request: request.model_dump(mode="json")
+    """What an operator's edit may not touch, above all to whom it goes; everything, unless the row says less."""
 
 
 Fence: TypeAlias = Callable[[], Awaitable[None]]
@@ -349,6 +351,10 @@ class Desk(Protocol):
 
     async def withdraw(self, action_id: str) -> ActionView:
         """Raises `NotAllowed` once the action is being sent."""
+        ...
+
+    async def revise(self, action_id: str, changes: Mapping[str, object]) -> ActionView:
+        """Raises `NotAllowed` once the action was decided; every vote on what it was is void."""
         ...
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from seikyu.errors import ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
+from seikyu.gate.canonical import canonical
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.claims import Claims
 from seikyu.gate.execution import Executor
@@ -20,6 +22,7 @@ from seikyu.gate.operators import Key
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.proposals import Desk, Proposal
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.revisions import Draft, Revisions, differences
 from seikyu.gate.votes import Ballot, BallotBox
 from seikyu.settings import Settings
 from seikyu.spec import (
@@ -144,6 +147,7 @@ class Stage:
     provider: PretendProvider
     settings: Settings
     desk: Desk
+    revisions: Revisions
     ballots: BallotBox
     claims: Claims
     reconciliation: Reconciliation
@@ -172,7 +176,15 @@ class Stage:
             connection=CONNECTION,
             operation=self.operation,
             plan=self.plan(number, amount, **particulars),
+            arguments=arguments(number, amount),
         )
+
+    def draft(self, action: Action, amount: int, number: str | None = None, **particulars: Any) -> Draft:
+        """An edit as the pipeline would plan it."""
+        before = json.loads(action.arguments or "{}")
+        changed = self.proposal(number or before["number"], amount, requester=action.requester, **particulars)
+        after = json.loads(changed.arguments or "{}")
+        return Draft(action, replace(changed, action_id=action.id), differences(before, after))
 
     def propose(self, number: str, amount: int, **more: Any) -> Action:
         return self.desk.propose(self.proposal(number, amount, **more))
@@ -187,6 +199,10 @@ class Stage:
     def find(self, action_id: str) -> Action:
         with self.store.read() as tx:
             return find(tx, action_id)
+
+
+def arguments(number: str, amount: int) -> str:
+    return canonical({"number": number, "amount": amount}).decode()
 
 
 CONNECTION = Connection("mfk-main", "mfkessai", "sandbox", "株式会社テスト", "http://127.0.0.1:1/v2")
@@ -221,6 +237,7 @@ def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = Outc
         look_up=look_up if outcome_class is OutcomeClass.A else None,
         conflict_codes=frozenset({"already_exists"}),
         read_back=read_back,
+        pinned=lambda request: (request.body or {}).get("payee"),
     )
 
 
@@ -252,6 +269,7 @@ def make_stage(
         provider=provider,
         settings=settings,
         desk=Desk(store, clock, settings, book),
+        revisions=Revisions(store, clock, settings, book),
         ballots=BallotBox(store, clock, settings.timing),
         claims=claims,
         reconciliation=reconciliation,

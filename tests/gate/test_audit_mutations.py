@@ -51,7 +51,8 @@ async def lived_in(stage: Stage) -> AnchorLines:
     stage.ballots.cast(Ballot(returned.id, returned.digest, "return", "date"), first)
     stage.desk.withdraw(stage.propose("W-1", 80_000).id, Principal("suzuki", "test"))
     stage.propose("T-1", 9_000_000)
-    stage.propose("O-1", 70_000)
+    edited = stage.revisions.revise(stage.draft(stage.propose("O-1", 70_000), 65_000), key=first)
+    stage.revisions.revise(stage.draft(edited, 66_000))
     keeper.keep_up(at_once=True)
     return AnchorFile(stage.settings.anchors_file).read()
 
@@ -89,12 +90,12 @@ class Copy:
         return self.rng.choice([*others[:3], nearly, nearly, None, "", b"\x00", 1.5])
 
 
-WITNESSED = ("action", "vote", "mandate", "operator")
+WITNESSED = ("action", "vote", "revision", "mandate", "operator")
 TABLES = ("audit", *WITNESSED)
 
 
 def edit(copy: Copy) -> str:
-    """Change one column of one action, vote, mandate or operator."""
+    """Change one column of one action, vote, edit, mandate or operator."""
     table = copy.rng.choice(WITNESSED)
     row = copy.rng.choice(copy.rows(table))
     free = {"rowid_", "failures", "locked_until", *(TIMING_COLUMNS if row.get("state") in WAITING else ())}

@@ -111,6 +111,8 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
     old.execute("DROP INDEX audit_mandate")
     old.execute("DROP INDEX action_destination")
     old.execute("ALTER TABLE action DROP COLUMN destination")
+    old.execute("ALTER TABLE action DROP COLUMN arguments")
+    old.execute("DROP TABLE revision")
     old.execute("PRAGMA user_version = 2")
 
     migrate(old)

@@ -10,7 +10,7 @@ from gate.stage import Stage
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.votes import Ballot
-from seikyu.gate.witness import ACTION_COLUMNS, TIMING_COLUMNS, VOTE_COLUMNS
+from seikyu.gate.witness import ACTION_COLUMNS, REVISION_COLUMNS, TIMING_COLUMNS, VOTE_COLUMNS
 
 
 async def decided(stage: Stage) -> Action:
@@ -115,10 +115,28 @@ async def test_what_a_log_of_an_earlier_version_says_is_still_held_against_the_r
     assert faults(stage) == [f"action {action.id} is not what the log says it is"]
 
 
-def test_every_column_of_an_action_and_a_vote_is_witnessed(stage: Stage) -> None:
+async def test_an_edit_changed_in_any_column_added_or_taken_away_is_named_with_its_action(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    action = stage.revisions.revise(stage.draft(stage.propose("A-1", 100_000), 90_000), key=key)
+    said = [f"the edits of action {action.id} are not those the log says"]
+    assert faults(stage) == []
+
+    for column in REVISION_COLUMNS[1:]:
+        with changed(stage, "revision", column, action.id):
+            assert faults(stage) == said, column
+    tamper(stage, "INSERT INTO revision SELECT action_id, 3, editor, call_digest, statement, seal FROM revision")
+    added = faults(stage)
+    tamper(stage, "DELETE FROM revision")
+
+    assert (added, faults(stage)) == (said, said)
+
+
+def test_every_column_of_an_action_a_vote_and_an_edit_is_witnessed(stage: Stage) -> None:
     with stage.store.read() as tx:
         actions = {row[1] for row in tx.connection.execute("PRAGMA table_info(action)")}
         votes = {row[1] for row in tx.connection.execute("PRAGMA table_info(vote)")}
+        edits = {row[1] for row in tx.connection.execute("PRAGMA table_info(revision)")}
 
     assert actions == {*ACTION_COLUMNS, *TIMING_COLUMNS}, "a new column belongs into ACTION_COLUMNS, empty in old rows"
     assert votes == set(VOTE_COLUMNS)
+    assert edits == set(REVISION_COLUMNS)

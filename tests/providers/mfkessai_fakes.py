@@ -200,6 +200,9 @@ class NoDesk:
     async def withdraw(self, action_id: str) -> ActionView:
         raise AssertionError(action_id)
 
+    async def revise(self, action_id: str, changes: Mapping[str, object]) -> ActionView:
+        raise AssertionError
+
 
 class NoInbox:
     """For tools that take no document."""

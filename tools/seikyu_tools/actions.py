@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,13 @@ class WithdrawAction(Command):
     """Take back a proposed write that was not sent yet."""
 
     action_id: ActionId
+
+
+class ReviseAction(Command):
+    """Correct a write that awaits approval: a new revision, its votes void. It stays the same action."""
+
+    action_id: ActionId
+    changes: Annotated[dict[str, Any], Field(min_length=1, description="the write tool's arguments to replace")]
 
 
 class ActionRow(Result):
@@ -100,6 +107,11 @@ async def _withdraw_action(command: WithdrawAction, call: Call) -> Answer:
     return Answer(view, _sentence(view))
 
 
+async def _revise_action(command: ReviseAction, call: Call) -> Answer:
+    view = await call.desk.revise(command.action_id, command.changes)
+    return Answer(view, _sentence(view))
+
+
 TOOLS: tuple[Tool, ...] = (
     ToolSpec(
         name="get_action",
@@ -127,5 +139,14 @@ TOOLS: tuple[Tool, ...] = (
         result=ActionView,
         toolset="actions",
         run=_withdraw_action,
+    ),
+    ToolSpec(
+        name="revise_action",
+        title="申請を修正",
+        effect=Effect.LOCAL,
+        command=ReviseAction,
+        result=ActionView,
+        toolset="actions",
+        run=_revise_action,
     ),
 )

@@ -126,6 +126,8 @@ class Action(BaseModel):
     reversed_by: str | None
     business_day: str
     """The transaction date; for an action without one, the day in Japan on which it was proposed."""
+    arguments: str | None = None
+    """The call it was made by, canonical JSON without the connection; None for actions of earlier versions."""
 
     @property
     def content(self) -> dict[str, Any]:

@@ -41,10 +41,15 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def canonical_action(connection: Connection, plan: Plan) -> bytes:
-    """What is approved: account, operation, exact request, documents, key, and the particulars a person reads."""
+def canonical_action(connection: Connection, plan: Plan, edited_by: Sequence[str] = ()) -> bytes:
+    """What is approved: account, operation, exact request, documents, key, and the particulars a person reads.
+
+    Operators who edited it are named inside, so that a vote is a vote about whose work it is, too.
+    """
+    makers = {"edited_by": sorted(set(edited_by))} if edited_by else {}
     return canonical(
         {
+            **makers,
             "format": FORMAT,
             "connection": connection.name,
             "provider": connection.provider,

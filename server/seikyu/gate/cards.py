@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
+from seikyu.gate.makers import editors
+from seikyu.gate.revisions import Edit, edits_of
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals, check_digest, conclusions
@@ -64,6 +66,8 @@ class Card:
     action_id: str
     digest: str
     revision: int
+    edits: tuple[Edit, ...]
+    """What was changed since it was proposed, by whom, oldest first."""
     state: State
     state_text: Text
     title: Text
@@ -107,10 +111,11 @@ class CardIndex:
 
         Raises:
             NotFound: no such action.
-            StoreDamaged: its content is not what its digest says; there is nothing trustworthy to show.
+            StoreDamaged: its content is not what its digest and its edits say; there is nothing trustworthy to show.
         """
         with self._store.read() as tx:
             action = find(tx, action_id)
+            edits = _edits(tx, action)
             held = _approvals(tx, action)
             said = _conclusions(tx, action)
             history = audit.history(tx, action_id)
@@ -120,6 +125,7 @@ class CardIndex:
             action_id=action.id,
             digest=action.digest,
             revision=action.revision,
+            edits=edits,
             state=action.state,
             state_text=STATE_TEXT[action.state],
             title=operation.title,
@@ -182,7 +188,8 @@ class CardIndex:
         stands = STATE_TEXT[action.state]
         amount = action.particulars.amount
         money = "" if amount is None else f" {yen_text(amount)}"
-        said = Text(f"{title.ja}{money}: {stands.ja}。", f"{title.en}{money}: {stands.en}.")
+        which = _which(action)
+        said = Text(f"{title.ja}{money}{which.ja}: {stands.ja}。", f"{title.en}{money}{which.en}: {stands.en}.")
         return said if action.state is not State.SUCCEEDED else said + _since(action.provider_facts)
 
     def link(self, action: Action) -> str | None:
@@ -190,6 +197,29 @@ class CardIndex:
         if self._approvals_url is None or action.state is not State.AWAITING:
             return None
         return f"{self._approvals_url.rstrip('/')}/{action.id}"
+
+
+def _which(action: Action) -> Text:
+    """The revision, once there is more than one, and the operators who edited."""
+    if action.revision == 1:
+        return NOTHING
+    names = ", ".join(shown(name, 60) for name in editors(action))
+    by = Text(f"・{names} が修正", f", edited by {names}") if names else NOTHING
+    return Text(f"（第{action.revision}版{by.ja}）", f" (revision {action.revision}{by.en})")
+
+
+def _edits(tx: Tx, action: Action) -> tuple[Edit, ...]:
+    """Made visible; nothing of an action is shown whose edits are not as they were made."""
+    return tuple(
+        replace(
+            edit,
+            at=japan_time(edit.at),
+            editor=shown(edit.editor, 60),
+            reason=shown(edit.reason, 600),
+            changes=tuple((shown(path, 100), shown(was, 600), shown(is_, 600)) for path, was, is_ in edit.changes),
+        )
+        for edit in edits_of(tx, action)
+    )
 
 
 def _reversed(action: Action) -> Text:

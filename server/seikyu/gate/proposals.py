@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Taken, Text
@@ -39,6 +39,8 @@ class Proposal:
     connection: Connection
     operation: Operation
     plan: Plan
+    arguments: str | None = None
+    """The call, canonical JSON without the connection: what an edit changes."""
 
 
 class Desk:
@@ -82,7 +84,7 @@ class Desk:
             if earlier is not None:
                 return earlier
             self._refuse_flood(tx, proposal.principal.requester)
-            _refuse_taken_key(tx, proposal)
+            refuse_taken_key(tx, proposal)
             situation = self._situation(tx, policy, proposal)
             verdict = self._verdict(policy, situation)
             return self._insert(tx, proposal, policy, situation, verdict)
@@ -164,17 +166,7 @@ class Desk:
             )
 
     def _situation(self, tx: Tx, policy: Policy, proposal: Proposal) -> Situation:
-        return gather(
-            tx,
-            action_id=proposal.action_id,
-            requester=proposal.principal.requester,
-            connection=proposal.connection,
-            operation=proposal.operation,
-            particulars=proposal.plan.particulars,
-            file_sha256=file_sha256(proposal.plan),
-            now=self._clock.now(),
-            duplicate_days=policy.file.duplicate_days,
-        )
+        return situation_of(tx, policy, proposal, self._clock.now())
 
     def _verdict(self, policy: Policy, situation: Situation) -> Verdict:
         return policy.decide(situation.facts)
@@ -185,7 +177,6 @@ class Desk:
         state = {"deny": State.DENIED, "allow": State.APPROVED, "ask": State.AWAITING}[verdict.kind]
         timing = self._settings.timing
         wait = timing.approved_s if state is State.APPROVED else timing.awaiting_s
-        particulars = proposal.plan.particulars
         tx.run("remember_policy", sha256=policy.sha256, source=policy.source, first_used_at=timestamp(now))
         try:
             tx.run(
@@ -198,17 +189,7 @@ class Desk:
                 connection=proposal.connection.name,
                 requester=proposal.principal.requester,
                 surface=proposal.principal.surface,
-                call_digest=proposal.call_digest,
-                canonical=content.decode(),
-                digest=sha256(content),
-                natural_key=proposal.plan.natural_key,
-                amount=particulars.amount,
-                counterparty_id=particulars.counterparty_id,
-                counterparty_key=counterparty_key(particulars.counterparty_name),
-                transaction_date=None
-                if particulars.transaction_date is None
-                else particulars.transaction_date.isoformat(),
-                file_sha256=file_sha256(proposal.plan),
+                **columns(proposal, content, now),
                 notes=notes_json(proposal.plan.notes, situation.twins),
                 verdict=verdict_json(verdict),
                 approvers=verdict.approvers,
@@ -216,8 +197,6 @@ class Desk:
                 jst_day=jst_date(now).isoformat(),
                 expires_at=timestamp(now + timedelta(seconds=wait)),
                 outcome=None,
-                destination=particulars.destination,
-                business_day=(particulars.transaction_date or jst_date(now)).isoformat(),
             )
         except Taken as error:
             raise NotAllowed(
@@ -242,6 +221,41 @@ class Desk:
         return find(tx, proposal.action_id)
 
 
+def situation_of(tx: Tx, policy: Policy, proposal: Proposal, now: datetime) -> Situation:
+    """What the policy is to judge."""
+    return gather(
+        tx,
+        action_id=proposal.action_id,
+        requester=proposal.principal.requester,
+        connection=proposal.connection,
+        operation=proposal.operation,
+        particulars=proposal.plan.particulars,
+        file_sha256=file_sha256(proposal.plan),
+        now=now,
+        duplicate_days=policy.file.duplicate_days,
+    )
+
+
+def columns(proposal: Proposal, content: bytes, proposed_at: datetime) -> dict[str, str | int | None]:
+    """The columns that follow from what is proposed: call, content, and what the facts are counted by."""
+    particulars = proposal.plan.particulars
+    day = particulars.transaction_date
+    return {
+        "call_digest": proposal.call_digest,
+        "arguments": proposal.arguments,
+        "canonical": content.decode(),
+        "digest": sha256(content),
+        "natural_key": proposal.plan.natural_key,
+        "amount": particulars.amount,
+        "counterparty_id": particulars.counterparty_id,
+        "counterparty_key": counterparty_key(particulars.counterparty_name),
+        "transaction_date": None if day is None else day.isoformat(),
+        "file_sha256": file_sha256(proposal.plan),
+        "destination": particulars.destination,
+        "business_day": (day or jst_date(proposed_at)).isoformat(),
+    }
+
+
 def file_sha256(plan: Plan) -> str | None:
     """The digest of the plan's document, when it has one."""
     return plan.request.files[0].sha256 if plan.request.files else None
@@ -261,7 +275,8 @@ def own(action: Action, principal: Principal) -> Action:
     return action
 
 
-def _refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
+def refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
+    """Raises `NotAllowed` when another open or done action has the natural key."""
     if proposal.plan.natural_key is None:
         return
     row = tx.one(
@@ -270,7 +285,7 @@ def _refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
         operation=proposal.operation.name,
         natural_key=proposal.plan.natural_key,
     )
-    if row is not None:
+    if row is not None and row["id"] != proposal.action_id:
         key = proposal.plan.natural_key
         raise NotAllowed(
             Text(

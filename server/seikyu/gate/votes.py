@@ -13,6 +13,7 @@ from seikyu.gate import audit, slack
 from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.keys import Key, is_signed
+from seikyu.gate.makers import check_edits, is_maker
 from seikyu.gate.mandates import Operator, same_person, trusted
 from seikyu.gate.rights import Right, right_of
 from seikyu.gate.seats import lacking
@@ -163,7 +164,9 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
     right = _right(tx, ballot, key, now)
     if _is_own(right, action):
         raise _refuse(
-            Text("自分の申請は決定できません。", "Nobody decides on their own request."),
+            Text("自分の申請は決定できません。", "Nobody decides on their own request.")
+            if any(same_person(name, action.requester) for name in right.people)
+            else Text("自分が修正した申請は決定できません。", "Nobody decides on what they edited."),
             Text("別の操作者に頼んでください。", "Ask another operator."),
         )
     if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
@@ -196,8 +199,8 @@ def _right(tx: Tx, ballot: Ballot, key: Key, now: datetime) -> Right:
 
 
 def _is_own(right: Right, action: Action) -> bool:
-    """Whether anybody behind the right is the requester: neither the delegate nor the one they act for may be."""
-    return any(same_person(name, action.requester) for name in right.people)
+    """Whether anybody behind the right made the action: neither the delegate nor the one they act for may have."""
+    return any(is_maker(action, name) for name in right.people)
 
 
 def _check_seat(action: Action, right: Right, held: Sequence[Right]) -> None:
@@ -300,6 +303,7 @@ def _conclusion(reference: str | None) -> str:
 def _rights(tx: Tx, action: Action) -> list[tuple[Row, Right]]:
     """Every vote whose operator has a right to it now, and is not behind the request. Raises as `approvals`."""
     people, found = trusted(tx), list[tuple[Row, Right]]()
+    check_edits(tx, action)
     for vote in _votes(tx, action):
         if vote["operator"] in people:
             key = _sealing_key(tx, action, vote, people[vote["operator"]])

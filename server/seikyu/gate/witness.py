@@ -20,7 +20,7 @@ ACTION_COLUMNS: Final = (
     "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
     "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "epoch", "lease_owner",
     "lease_until", "unsent_tries", "unknown_since", "may_have_left", "reference", "provider_facts", "outcome",
-    "reversed_by", "business_day", "destination",
+    "reversed_by", "business_day", "destination", "arguments",
 )  # fmt: skip
 """A column that is added later must be empty in old rows: what is empty does not count into the hash."""
 
@@ -37,6 +37,8 @@ OPERATOR_COLUMNS: Final = (
 """All but the count of wrong passphrases."""
 
 LINK_COLUMNS: Final = ("seq", "operator", "statement", "seal", "vouched_by", "vouch")
+
+REVISION_COLUMNS: Final = ("action_id", "revision", "editor", "call_digest", "statement", "seal")
 
 WAITING: Final = frozenset({"awaiting_approval", "approved", "executing", "unknown", "manual_review"})
 
@@ -69,6 +71,11 @@ def link_hash(row: Mapping[str, Any]) -> str:
     return _hash(row, LINK_COLUMNS)
 
 
+def revision_hash(row: Mapping[str, Any]) -> str:
+    """Of everything an edit's row says."""
+    return _hash(row, REVISION_COLUMNS)
+
+
 def _hash(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return sha256(canonical({name: row[name] for name in names if row[name] is not None}))
 
@@ -82,6 +89,7 @@ class Witness:
         self._mandates: dict[int, str] = {}
         self._operators: dict[str, str] = {}
         self._links: list[str] = []
+        self._edited: Counter[tuple[str, str]] = Counter()
         self._unreadable: list[Text] = []
 
     def hear(self, row: Row) -> None:
@@ -100,15 +108,23 @@ class Witness:
             self._said[action_id] = {name: record[name] for name in ("state", "digest", "row") if name in record}
         if row["kind"] == "sealed":
             self._hear_vote(action_id, record)
+        if row["kind"] == "edited":
+            self._edited[action_id, str(record.get("edit"))] += 1
 
     def _hear_vote(self, action_id: str, record: Mapping[str, Any]) -> None:
         # logs from before there were anchors name a vote by its statement only
         self._sealed[action_id, str(record.get("vote") or record.get("statement_sha256"))] += 1
 
     def faults(self, tx: Tx) -> list[Text]:
-        """Every action and vote that is not what the log says."""
+        """Every action, vote and edit that is not what the log says."""
         of_people = [*self._operator_faults(tx), *self._link_faults(tx)]
-        return [*self._unreadable, *self._action_faults(tx), *self._vote_faults(tx), *of_people]
+        of_actions = [*self._action_faults(tx), *self._vote_faults(tx), *self._edit_faults(tx)]
+        return [*self._unreadable, *of_actions, *of_people]
+
+    def _edit_faults(self, tx: Tx) -> list[Text]:
+        there = Counter(_edit_key(row) for row in tx.all("every_revision"))
+        wrong = {action_id for action_id, _ in (there - self._edited) + (self._edited - there)}
+        return [_edit_changed(action_id) for action_id in sorted(wrong)]
 
     def _action_faults(self, tx: Tx) -> list[Text]:
         found, after, missing = list[Text](), "", set(self._said)
@@ -198,6 +214,19 @@ def _vote_keys(row: Row) -> list[tuple[str, str]]:
     except (ValueError, AttributeError):
         return []
     return [(row["action_id"], hash_) for hash_ in hashes]
+
+
+def _edit_key(row: Row) -> tuple[str, str]:
+    try:
+        return str(row["action_id"]), revision_hash(row)
+    except ValueError:  # a value of a kind no edit has
+        return str(row["action_id"]), ""
+
+
+def _edit_changed(action_id: str) -> Text:
+    return Text(
+        f"申請 {action_id} の修正が記録と一致しません", f"the edits of action {action_id} are not those the log says"
+    )
 
 
 def _changed(action_id: str) -> Text:

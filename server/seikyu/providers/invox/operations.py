@@ -17,6 +17,7 @@ from seikyu.spec import (
     Different,
     Done,
     FileDigest,
+    Json,
     OutcomeClass,
     ProviderRequest,
     StoredFile,
@@ -99,6 +100,14 @@ def _file_lines(files: tuple[FileDigest, ...]) -> tuple[CardLine, ...]:
     )
 
 
+def _pinned(request: ProviderRequest) -> Json:
+    """Account, partner and money; an operator who finds these wrong sends the request back."""
+    body: Mapping[str, Any] = request.body or {}
+    e_storage: Mapping[str, Any] = body.get("e_storage", {})
+    names = ("partner_name", "corporate_tax_no", "transaction_amount", "currency_code")
+    return [body.get("invox_company_code"), *(e_storage.get(name) for name in names)]
+
+
 def _label(key: str) -> Text:
     return _LABELS.get(key) or Text(shown(key, 40), shown(key, 40))
 
@@ -135,6 +144,7 @@ REGISTER_E_STORAGE_DOCUMENT: Final = WriteOperation(
     outcome_class=OutcomeClass.D,  # no key, no list and no get in 1.0.3: only a person can look
     describe=_describe,
     settle=_settle,
+    pinned=_pinned,
 )
 
 OPERATIONS: Final = (REGISTER_E_STORAGE_DOCUMENT,)

@@ -183,6 +183,7 @@ CREATE_TRANSACTION: Final = WriteOperation(
     look_up=find_registered,
     conflict_codes=frozenset({"already_exists", CONFLICT}),
     read_back=read_transaction,
+    pinned=lambda request: (request.body or {}).get("destination_id"),
 )
 CANCEL_TRANSACTION: Final = WriteOperation(
     name="mfkessai.cancel_transaction",

@@ -34,11 +34,11 @@ SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :d
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
     natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
-    created_at, jst_day, expires_at, updated_at, outcome, business_day, destination
+    created_at, jst_day, expires_at, updated_at, outcome, business_day, destination, arguments
 ) VALUES (
     :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
     :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
-    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day, :destination
+    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day, :destination, :arguments
 );
 
 -- name: move_action!
@@ -56,7 +56,9 @@ AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_r
 
 -- name: live_call^
 SELECT * FROM action
-WHERE call_digest = :call_digest AND reversed_by IS NULL AND (
+WHERE (
+    call_digest = :call_digest OR id IN (SELECT r.action_id FROM revision AS r WHERE r.call_digest = :call_digest)
+) AND reversed_by IS NULL AND (
     state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
     OR (state IN ('rejected', 'returned') AND updated_at > :rejected_after)
 )

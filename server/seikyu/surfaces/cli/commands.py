@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "actions": ("decisions", "list_actions"),
     "show": ("decisions", "show"),
     "approve": ("decisions", "approve"),
+    "edit": ("editing", "edit"),
     "reject": ("decisions", "reject"),
     "return": ("decisions", "return_"),
     "revoke": ("decisions", "revoke"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.proposals import Desk
+    from seikyu.gate.revisions import Draft, Revisions
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
     from seikyu.settings import Settings, SlackApp
@@ -34,6 +35,7 @@ class Operations:
     store: Store
     clock: Clock
     desk: Desk
+    revisions: Revisions
     cards: CardIndex
     ballots: BallotBox
     executor: Executor
@@ -121,6 +123,10 @@ class House(Protocol):
     def rooms(self) -> Operations: ...
 
     def book(self) -> PolicyBook: ...
+
+    async def draft(self, action_id: str, changes: Mapping[str, object]) -> Draft:
+        """An edit, planned by the action's own tool; nothing is stored."""
+        ...
 
     def logins(self) -> Logins: ...
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from seikyu.gate.cards import Card
+    from seikyu.gate.revisions import Edit
 
 STATE_STYLE: Final[Mapping[State, str]] = {
     State.AWAITING: "yellow",
@@ -108,9 +109,23 @@ def _in_both(texts: Sequence[Text]) -> tuple[list[str], list[str]]:
     return [text.ja for text in texts], [text.en for text in texts]
 
 
+def _edit_text(edit: Edit) -> Text:
+    listed = "; ".join(f"{path}: {was} → {is_}" for path, was, is_ in edit.changes)
+    reason = f"（{edit.reason}）" if edit.reason else ""
+    return Text(f"{edit.editor} が修正: {listed}{reason}", f"edited by {edit.editor}: {listed} {edit.reason}".rstrip())
+
+
+def edit_json(edit: Edit) -> dict[str, Any]:
+    """An edit for programs."""
+    changes = [{"argument": path, "before": was, "after": is_} for path, was, is_ in edit.changes]
+    said = {"revision": edit.revision, "editor": edit.editor, "at": edit.at, "reason": edit.reason}
+    return {**said, "is_by_operator": edit.is_by_operator, "changes": changes}
+
+
 def _foot(card: Card) -> list[tuple[Text, Text]]:
     rows = [
         (Text("申請番号", "Action"), _same(card.action_id)),
+        *((Text(f"第{edit.revision}版", f"Revision {edit.revision}"), _edit_text(edit)) for edit in card.edits),
         (Text("依頼者", "Requester"), _same(card.requester)),
         (
             Text("承認", "Approvals"),
@@ -138,6 +153,8 @@ def card_json(card: Card, lang: Lang) -> dict[str, Any]:
         "state": card.state.value,
         "title": card.title.say(lang),
         "digest": card.digest,
+        "revision": card.revision,
+        "edits": [edit_json(edit) for edit in card.edits],
         "requester": card.requester,
         "head": {line.label.say(lang): line.value for line in card.head},
         "lines": [[line.label.say(lang), line.value] for line in card.lines],

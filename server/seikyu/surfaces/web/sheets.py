@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from seikyu.errors import NotFound, StoreDamaged, Text
+from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.cards import Card, CardIndex, japan_time
@@ -62,6 +62,7 @@ EVENTS: Final[Mapping[str, Text]] = {
     "revoked": Text("承認取消", "approval revoked"),
     "withdrawn": Text("取り下げ", "withdrawn"),
     "expired": Text("期限切れ", "expired"),
+    "edited": Text("修正（新しい版）", "edited, a new revision"),
     "asked_again": Text("承認のやり直し", "asked again"),
     "denied": Text("方針により拒否", "denied by the policy"),
     "alarm": Text("改ざんを検知し停止", "stopped: something was tampered with"),
@@ -219,7 +220,7 @@ class Reading:
     def _entry(self, action: Action) -> Entry:
         try:
             check_digest(action)
-            title = self._cards.operation(action).title
+            title = self._cards.operation(action).title + _which(action)
         except (StoreDamaged, NotFound) as error:
             return _unreadable(action, _DAMAGED if isinstance(error, StoreDamaged) else error.what)
         particulars, now = action.particulars, self._clock.now()
@@ -257,6 +258,10 @@ def linked(text: str) -> list[tuple[str, bool]]:
 def _environment(action: Action) -> Literal["production", "sandbox"]:
     """Anything that is not plainly the sandbox is shown as production."""
     return "sandbox" if action.content["environment"] == "sandbox" else "production"
+
+
+def _which(action: Action) -> Text:
+    return NOTHING if action.revision == 1 else Text(f"（第{action.revision}版）", f"(revision {action.revision})")
 
 
 def _unreadable(action: Action, why: Text) -> Entry:

@@ -1,0 +1,19 @@
+-- name: add_revision!
+INSERT INTO revision (action_id, revision, editor, call_digest, statement, seal)
+VALUES (:action_id, :revision, :editor, :call_digest, :statement, :seal);
+
+-- name: revisions_of
+SELECT action_id, revision, editor, call_digest, statement, seal FROM revision
+WHERE action_id = :action_id ORDER BY revision;
+
+-- name: every_revision
+SELECT * FROM revision;
+
+-- name: revise_action!
+UPDATE action SET
+    revision = :revision + 1, call_digest = :call_digest, arguments = :arguments, canonical = :canonical,
+    digest = :digest, natural_key = :natural_key, amount = :amount, counterparty_id = :counterparty_id,
+    counterparty_key = :counterparty_key, transaction_date = :transaction_date, file_sha256 = :file_sha256,
+    notes = :notes, verdict = :verdict, approvers = :approvers, expires_at = :expires_at, updated_at = :updated_at,
+    business_day = :business_day, destination = :destination
+WHERE id = :id AND state = 'awaiting_approval' AND revision = :revision AND digest = :old_digest;
