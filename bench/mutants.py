@@ -1,6 +1,7 @@
 """How many faults planted in the code that guards money the tests would miss.
 
-`python bench/mutants.py [PATTERN …] [--workers N] [--minutes N] [--folder F] [--json] [--check]` lays a copy of the
+`python bench/mutants.py [PATTERN …] [--sample N] [--seed N] [--workers N] [--minutes N]
+[--folder F] [--json] [--check]` lays a copy of the
 project out in a folder of its own and lets mutmut change one expression at a time in `models.py`, `gate/`, `vault/`
 and the code that checks signatures; each mutant meets the tests that run its function. A folder that is kept is taken
 up where it was left. Words that people read (`Text`, log lines, messages of our own faults) are not changed: no test
@@ -16,19 +17,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET_PERCENT: Final = 95
 
-GUARDED: Final = ("models.py", "gate/*", "vault/*", "surfaces/signatures.py", "surfaces/slack/votes.py")
+GUARDED: Final = ("models.py", "gate/*", "vault/*", "surfaces/signatures.py", "surfaces/envelopes.py")
 """Under `server/seikyu`: what is mutated unless a pattern says otherwise."""
 
-TESTS: Final = ("tests/test_models.py", "tests/gate", "tests/vault", "tests/surfaces/test_signatures.py")
+_SIGNED: Final = ("tests/surfaces/test_slack.py", "tests/surfaces/test_webhooks.py")
+TESTS: Final = ("tests/test_models.py", "tests/gate", "tests/vault", *_SIGNED)
 _ALSO: Final = (
     "config",
     "tests",
@@ -50,7 +54,9 @@ def main() -> int:
     options = _options()
     folder = options.folder.resolve()
     lay_out(folder, options.patterns or GUARDED)
-    _run(folder, options.workers, options.minutes * 60)
+    deadline = time.monotonic() + 60 * options.minutes
+    chosen = _chosen(folder, options, deadline) if options.sample else []
+    _run(folder, options.workers, chosen, deadline)
     found = outcomes(folder)
     report = _report(found)
     print(json.dumps(report, indent=2) if options.json else _told(report))
@@ -62,6 +68,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="under server/seikyu, such as gate/votes.py")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="mutants tried at the same time")
     parser.add_argument("--minutes", type=int, default=60, help="stop after so long; what was not tried is said")
+    parser.add_argument("--sample", type=int, default=0, help="try only so many, drawn at random (default all)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutants", help="kept from run to run")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="exit 1 below the target")
@@ -106,7 +114,7 @@ def _configuration(patterns: Sequence[str]) -> str:
         "only_mutate": [f"src/seikyu/{pattern}" for pattern in patterns],
         "also_copy": list(_ALSO),
         "do_not_mutate_patterns": list(_UNTOUCHED),
-        "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-k", "not postgres"],
         "pytest_add_cli_args_test_selection": tests,
         "process_isolation": "forkserver",
         "timeout_multiplier": 5.0,
@@ -116,17 +124,25 @@ def _configuration(patterns: Sequence[str]) -> str:
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in mutmut.items()), ""])
 
 
-def _run(folder: Path, workers: int, seconds: int) -> None:
-    """Let mutmut try every mutant not tried yet; it remembers what it knows in the folder."""
+def _chosen(folder: Path, options: argparse.Namespace, deadline: float) -> list[str]:
+    """A sample of all mutants there are; the same for the same seed and code."""
+    _run(folder, options.workers, ["made.only"], deadline)
+    every = sorted(mutant for words in outcomes(folder).values() for mutant in words)
+    return Random(options.seed).sample(every, min(options.sample, len(every)))  # noqa: S311 - a draw, no secret
+
+
+def _run(folder: Path, workers: int, chosen: Sequence[str], deadline: float) -> None:
+    """Let mutmut try every mutant (or the chosen) not tried yet; it remembers what it knows in the folder."""
     mutmut = shutil.which("mutmut", path=str(Path(sys.executable).parent)) or "mutmut"
-    command = [mutmut, "run", "--max-children", str(workers)]
-    clean = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "FORCE_COLOR"}}
+    command = [mutmut, "run", "--max-children", str(workers), *chosen]
+    clean = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    clean["PYTHONPATH"] = str(folder / "src")  # programs that tests start run the code as it is
     with (
         (folder / "mutmut.log").open("wb") as log,
         subprocess.Popen(command, cwd=folder, env=clean, stdout=log, stderr=log, start_new_session=True) as running,
     ):
         try:
-            running.wait(timeout=seconds)
+            running.wait(timeout=max(1, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             os.killpg(running.pid, signal.SIGTERM)
             print("stopped before the end", file=sys.stderr)
