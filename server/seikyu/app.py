@@ -335,8 +335,10 @@ class _Opened:
         from seikyu.gate.claims import Claims, mark_reversed
         from seikyu.gate.events import EventBook
         from seikyu.gate.execution import Executor, no_steps
+        from seikyu.gate.journal import Journal
         from seikyu.gate.proposals import Desk
         from seikyu.gate.reconciliation import Reconciliation
+        from seikyu.gate.restoration import Restoration
         from seikyu.gate.revisions import Revisions
         from seikyu.gate.votes import BallotBox
         from seikyu.providers.catalog import WRITE_OPERATIONS
@@ -353,13 +355,24 @@ class _Opened:
         self.clock = clock = self.store.clock(home.clock)
         self.anchor_file = AnchorFile(settings.anchors_file)
         self.anchors = Anchoring(self.store, clock, self.anchor_file)
+        self.restoration = Restoration(
+            self.store, clock, settings.timing, journal=Journal(settings.sent_folder), anchors=self.anchor_file
+        )
         self.presence = Presence(settings.home / "alive")
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
         )
         self.vault: Vault = Vault(self.store, clock, home.key_ring)
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
-        claims = Claims(self.store, clock, settings, book=book, operations=WRITE_OPERATIONS, presence=self.presence)
+        claims = Claims(
+            self.store,
+            clock,
+            settings,
+            book=book,
+            operations=WRITE_OPERATIONS,
+            presence=self.presence,
+            restoration=self.restoration,
+        )
         reconciliation = Reconciliation(self.store, clock, settings.timing, claims, self.presence)
         told = home.on_step or no_steps
         self.executor = Executor(
@@ -452,6 +465,7 @@ class _Opened:
             executor=self.executor,
             anchors=self.anchors,
             anchor_copies=self.copies,
+            restoration=self.restoration,
             open_document=self.documents.open,
             operations=WRITE_OPERATIONS,
         )

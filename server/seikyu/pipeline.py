@@ -117,6 +117,7 @@ class Pipeline:
             return await _run(tool, command, call)
         if tool.effect is Effect.WRITE:
             self._refuse_read_only()
+            await self._rooms.executor.look()
             earlier = await self._same_call(tool, command, call)
             if earlier is not None:
                 return await self._say(earlier, principal, asked=call_digest(tool, command, call, ()))

@@ -116,6 +116,11 @@ class Settings:
         return self.database_url or self.database
 
     @property
+    def sent_folder(self) -> Path:
+        """The journal of sends; beside the database, and never restored with it."""
+        return self.home / "sent"
+
+    @property
     def anchors_file(self) -> Path:
         return self.anchors or self.home / "anchors.jsonl"
 

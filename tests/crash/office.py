@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from crash.upstream import BLIND, CONNECTION, FINDABLE, OPERATIONS, RemoteClient, Wire
+from gate.stage import make_restoration
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
 from seikyu.gate.claims import Claims
@@ -132,7 +133,8 @@ class Office:
         self.presence = Presence(settings.home / "alive")
         self.desk = Desk(self.store, self.clock, settings, self.home.book)
         self.ballots = BallotBox(self.store, self.clock, settings.timing)
-        self.claims = Claims(self.store, self.clock, settings, presence=self.presence, **rooms)
+        restoration = make_restoration(self.store, self.clock, settings)
+        self.claims = Claims(self.store, self.clock, settings, presence=self.presence, restoration=restoration, **rooms)
         looking = Reconciliation(self.store, self.clock, settings.timing, self.claims, self.presence)
         self.executor = Executor(
             self.store,

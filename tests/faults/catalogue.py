@@ -106,7 +106,6 @@ CATALOGUE: Final = tuple(
 """F01 to F64, in order."""
 
 NOT_YET: Final[Mapping[str, str]] = {
-    "F15": "a database that was set back is not yet noticed at the start",
     "F50": "no provider object is read again between approval and sending yet",
 }
 """Faults without a test, each with the reason. Nothing else may be without one."""

@@ -14,16 +14,20 @@ from pydantic import BaseModel, SecretStr
 from seikyu.errors import ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
+from seikyu.gate.anchors import AnchorFile
 from seikyu.gate.canonical import canonical
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.claims import Claims
 from seikyu.gate.execution import Executor
+from seikyu.gate.journal import Journal
 from seikyu.gate.operators import Key
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.proposals import Desk, Proposal
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.restoration import Restoration
 from seikyu.gate.revisions import Draft, Revisions, differences
 from seikyu.gate.votes import Ballot, BallotBox
+from seikyu.models import Clock
 from seikyu.settings import Settings
 from seikyu.spec import (
     Absent,
@@ -155,6 +159,7 @@ class Stage:
     cards: CardIndex
     operation: WriteOperation[Any]
     presence: Presence
+    restoration: Restoration
 
     def plan(self, number: str | None, amount: int, **particulars: Any) -> Plan:
         details: dict[str, Any] = {
@@ -241,6 +246,16 @@ def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = Outc
     )
 
 
+def make_restoration(store: Store, clock: Clock, settings: Settings) -> Restoration:
+    return Restoration(
+        store,
+        clock,
+        settings.timing,
+        journal=Journal(settings.sent_folder),
+        anchors=AnchorFile(settings.anchors_file),
+    )
+
+
 def make_stage(
     folder: Path,
     policy: str = POLICY,
@@ -261,7 +276,10 @@ def make_stage(
         home=folder, config=folder, requester="suzuki", connections=(CONNECTION,), database_url=database_url
     )
     store, book, presence = Store(settings.store_place), PolicyBook(settings.policy_file), Presence(folder / "alive")
-    claims = Claims(store, clock, settings, book=book, operations=operations, presence=presence)
+    restoration = make_restoration(store, clock, settings)
+    claims = Claims(
+        store, clock, settings, book=book, operations=operations, presence=presence, restoration=restoration
+    )
     reconciliation = Reconciliation(store, clock, settings.timing, claims, presence)
     return Stage(
         store=store,
@@ -277,4 +295,5 @@ def make_stage(
         cards=CardIndex(store, operations, None),
         operation=operation,
         presence=presence,
+        restoration=restoration,
     )

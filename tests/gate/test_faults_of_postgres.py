@@ -302,4 +302,5 @@ def claims_by(stage: Stage, clock: Clock) -> Claims:
         book=PolicyBook(stage.settings.policy_file),
         operations={stage.operation.name: stage.operation},
         presence=stage.presence,
+        restoration=stage.restoration,
     )

@@ -158,7 +158,7 @@ def test_a_lifting_written_into_the_database_without_a_seal_lifts_nothing(stage:
     stage.enrol("tanaka")
     freeze(stage)
 
-    forge(stage, "INSERT INTO \"freeze\" VALUES (2, 'lifted', '2026-11-21', 'ito', ?, '', 'ab')", operator)
+    forge(stage, "INSERT INTO \"freeze\" VALUES (2, 'lifted', '2026-11-21', 'ito', ?, '', 'ab', NULL)", operator)
 
     assert freezing.current(stage.store) is not None
 
@@ -170,7 +170,7 @@ def test_an_old_lifting_copied_over_a_new_freeze_lifts_nothing(stage: Stage) -> 
 
     forge(
         stage,
-        'INSERT INTO "freeze" SELECT 4, kind, at, os_user, operator, reason, seal FROM "freeze" WHERE seq = 2',
+        'INSERT INTO "freeze" SELECT 4, kind, at, os_user, operator, reason, seal, facts FROM "freeze" WHERE seq = 2',
     )
 
     assert freezing.current(stage.store) is not None

@@ -113,6 +113,8 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
     old.execute("ALTER TABLE action DROP COLUMN destination")
     old.execute("ALTER TABLE action DROP COLUMN arguments")
     old.execute("DROP TABLE revision")
+    old.execute("ALTER TABLE action DROP COLUMN taken_up")
+    old.execute('ALTER TABLE "freeze" DROP COLUMN facts')
     old.execute("PRAGMA user_version = 2")
 
     migrate(old)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from seikyu.errors import CommitUnknown, ConfigurationError, StoreBusy, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find
+from seikyu.gate.anchors import Anchor, AnchorFile, AnchorLines
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.claims import Claims
 from seikyu.gate.execution import Executor
+from seikyu.gate.journal import Entry, Journal, entry_of, line_of
 from seikyu.gate.operators import Key
 from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.proposals import Desk, Proposal
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.restoration import Restoration
 from seikyu.gate.votes import BallotBox
-from seikyu.models import Clock, SystemClock
+from seikyu.models import Clock, SystemClock, timestamp
 from seikyu.settings import Settings
 from seikyu.spec import Connection, Particulars, Plan, Principal, ProviderRequest
 from seikyu.store.database import Store, Tx
@@ -97,6 +100,36 @@ class Register(Presence):
         self._living.discard(self.name)
 
 
+class Diary(Journal):
+    """The journal of the machine all processes run on, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("sent"))
+        self.lines: list[bytes] = []
+
+    def keep(self, row: Mapping[str, Any], *, approved_by: tuple[str, ...], now: datetime) -> None:
+        self.lines.append(line_of(row, approved_by=approved_by, at=timestamp(now)))
+
+    def entries(self) -> Iterator[Entry | None]:
+        return map(entry_of, reversed(self.lines))
+
+    def newest(self) -> list[Entry | None]:
+        return list(map(entry_of, reversed(self.lines[-5:])))
+
+
+class NoAnchors(AnchorFile):
+    """Nothing is anchored: the oracle holds the log against what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("anchors.jsonl"))
+
+    def read(self) -> AnchorLines:
+        return AnchorLines()
+
+    def newest(self) -> Anchor | None:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """Which rooms are built; a planted bug replaces one."""
@@ -161,6 +194,7 @@ class Surroundings:
     rooms: Rooms
     shelf: Shelf
     living: set[str]
+    diary: Diary
     providers: dict[str, Provider]
 
     async def turn(self) -> None:
@@ -205,8 +239,15 @@ class Office:
         self.store, self.presence = OfficeStore(self), Register(self.name, world.living)
         self.desk = rooms.desk(self.store, clock, SETTINGS, world.shelf)
         self.ballots = rooms.ballots(self.store, clock, SETTINGS.timing)
+        restoration = Restoration(self.store, clock, SETTINGS.timing, journal=world.diary, anchors=NoAnchors())
         self.claims = rooms.claims(
-            self.store, clock, SETTINGS, book=world.shelf, operations=operations, presence=self.presence
+            self.store,
+            clock,
+            SETTINGS,
+            book=world.shelf,
+            operations=operations,
+            presence=self.presence,
+            restoration=restoration,
         )
         looking = rooms.reconciliation(self.store, clock, SETTINGS.timing, self.claims, self.presence)
         self.executor = rooms.executor(

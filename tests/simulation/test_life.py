@@ -118,5 +118,5 @@ def test_no_sequence_of_acts_makes_the_gate_act_twice_or_lie(works: tuple[House,
 
 
 def test_a_planted_fault_is_found_by_a_sequence_of_acts(works: tuple[House, Path]) -> None:
-    with pytest.raises(AssertionError, match="was approved with 0 of"):
+    with pytest.raises(AssertionError, match=r"was approved with \d of"):
         live(works, BUGS["expiry approves"].rooms, Phase.generate)

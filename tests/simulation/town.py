@@ -16,7 +16,7 @@ from seikyu.gate.actions import Action
 from seikyu.spec import OutcomeClass
 from seikyu.store.database import Store
 from simulation import acts
-from simulation.house import Blow, Died, House, Office, Rooms, Surroundings
+from simulation.house import Blow, Diary, Died, House, Office, Rooms, Surroundings
 from simulation.oracle import Oracle
 from simulation.providers import CONNECTIONS, Provider
 from simulation.rules import DAILY, STRICT, USUAL, Rules
@@ -92,6 +92,7 @@ class Town(Surroundings):
         self.shelf = self.rooms.shelf(self.usual)
         self.oracle.rules = self.usual
         self.living: set[str] = set()
+        self.diary = Diary()
         self.providers = {name: self._provider(name) for name in CONNECTIONS}
         self.oracle.providers = self.providers
         self.is_closing = False

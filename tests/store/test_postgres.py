@@ -129,6 +129,7 @@ def test_a_server_that_is_lost_in_a_transaction_has_stored_nothing(postgres: Pos
     assert words(store) == ["before"]
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("value", ["off", "local"])
 def test_f15_a_database_that_may_lose_what_it_commits_is_refused(postgres_url: SecretStr, value: str) -> None:
     name = postgres_url.get_secret_value().partition("?")[0].rpartition("/")[2]

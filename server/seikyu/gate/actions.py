@@ -58,7 +58,10 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.UNKNOWN: frozenset({State.SUCCEEDED, State.APPROVED, State.MANUAL_REVIEW, State.FAILED}),
     State.MANUAL_REVIEW: frozenset({State.SUCCEEDED, State.FAILED}),
 }
-"""Every change of state there is; a state that is not a key is final."""
+"""Every change of state there is; a state that is not a key is final.
+
+Only `restoration` goes past it: what a restored database says of an action that was sent later is not true any more.
+"""
 
 STATE_TEXT: Final[Mapping[State, Text]] = {
     State.DENIED: Text("方針により拒否", "denied by the policy"),
@@ -128,6 +131,8 @@ class Action(BaseModel):
     """The transaction date; for an action without one, the day in Japan on which it was proposed."""
     arguments: str | None = None
     """The call it was made by, canonical JSON without the connection; None for actions of earlier versions."""
+    taken_up: str | None = None
+    """SHA-256 of the journal's line it was taken up from, after the database was restored. It is never sent again."""
 
     @property
     def content(self) -> dict[str, Any]:

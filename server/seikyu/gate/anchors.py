@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from seikyu.errors import SeikyuError, StoreDamaged, Text
 from seikyu.models import Clock, moment, timestamp
 from seikyu.store.database import Row, Store
+from seikyu.store.lines import append_line, last_lines
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ EVERY_RECORDS: Final = 100
 EVERY: Final = timedelta(days=1)
 """… or when any record is new and the last anchor is so old."""
 
-_APPEND: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINE_BYTES: Final = 1024
+"""More than the longest anchor."""
 
 
 def _checked_moment(text: str) -> str:
@@ -64,13 +65,7 @@ class AnchorFile:
 
     def keep(self, anchor: Anchor) -> None:
         """Append one line, durable when this returns. Raises `OSError`."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, _APPEND, 0o600)
-        try:
-            os.write(descriptor, _mended(descriptor) + anchor.model_dump_json().encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_line(self.path, anchor.model_dump_json().encode())
 
     def size(self) -> int:
         """Bytes; 0 when there is no file. It only ever grows."""
@@ -89,11 +84,10 @@ class AnchorFile:
         bad = tuple(number for number, anchor in enumerate(read, 1) if anchor is None)
         return AnchorLines(tuple(anchor for anchor in read if anchor is not None), bad)
 
-
-def _mended(descriptor: int) -> bytes:
-    """A line end, when a crash cut the last line short: the next anchor must not be glued to it."""
-    size = os.fstat(descriptor).st_size
-    return b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+    def newest(self) -> Anchor | None:
+        """The last line that is an anchor, of the few that end the file. Raises `OSError`."""
+        read = [parsed(line) for line in last_lines(self.path, _LINE_BYTES)]
+        return next((anchor for anchor in reversed(read) if anchor is not None), None)
 
 
 def parsed(line: bytes) -> Anchor | None:
@@ -118,7 +112,7 @@ class Anchoring:
         """Anchor when it is time (`at_once`: when anything is new). A fault is logged once and stops nothing."""
         try:
             head = self._head()
-            if head is not None and self._is_due(head, at_once=at_once):
+            if head is not None and (self._is_due(head, at_once=at_once) or self._is_ahead(head)):
                 self._last = self._newest()  # another process may have been here
                 if self._is_due(head, at_once=at_once):
                     self._keep(head)
@@ -148,8 +142,7 @@ class Anchoring:
             return tx.one("audit_head")
 
     def _newest(self) -> Anchor | None:
-        anchors = self._file.read().anchors
-        return anchors[-1] if anchors else None
+        return self._file.newest()
 
     def _is_due(self, head: Row, *, at_once: bool) -> bool:
         if self._last is None:
@@ -157,6 +150,10 @@ class Anchoring:
         new = head["seq"] - self._last.records
         is_old = self._clock.now() - moment(self._last.at) >= EVERY
         return new >= EVERY_RECORDS or (new > 0 and (at_once or is_old))
+
+    def _is_ahead(self, head: Row) -> bool:
+        """Whether what we last anchored is more than there is: the database was restored."""
+        return self._last is not None and self._last.records > head["seq"]
 
     def _keep(self, head: Row) -> Anchor:
         anchor = Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"])

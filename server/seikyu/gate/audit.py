@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 from seikyu.errors import Text
 from seikyu.gate.anchors import Anchor, AnchorLines
@@ -22,6 +22,22 @@ _PAGE: Final = 1000
 _NO_ANCHORS: Final = AnchorLines()
 
 
+class Pardon(Protocol):
+    """An operator's word that some anchors are of a log from before a restored backup."""
+
+    def covers(self, anchor: Anchor) -> bool: ...
+
+    @property
+    def text(self) -> Text: ...
+
+
+PardonsOf: TypeAlias = Callable[[Tx], Sequence[Pardon]]
+
+
+def _no_pardons(_tx: Tx) -> Sequence[Pardon]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class AuditReport:
     """What a verification found."""
@@ -33,6 +49,8 @@ class AuditReport:
     """How many anchors were held against the chain. Missing ones cannot be known: compare with what you keep."""
     faults: tuple[Text, ...]
     """Everything that is not as it was written."""
+    acknowledged: tuple[Text, ...] = ()
+    """Anchors that do not fit and are known not to: the database was restored, and an operator said so."""
 
     @property
     def fault(self) -> str | None:
@@ -59,32 +77,34 @@ def append(tx: Tx, at: datetime, kind: str, action_id: str | None = None, **reco
     tx.run("append_audit", **row, hash=_row_hash(row))
 
 
-def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS) -> AuditReport:
+def verify(store: Store, anchored: AnchorLines = _NO_ANCHORS, pardons_of: PardonsOf = _no_pardons) -> AuditReport:
     """Walk the chain from its first row, in one view of the database; hold against it every anchor, action and vote.
 
     `anchored` must have been read before: an anchor may name a row that is newer than the view.
     """
     with store.read() as tx:
-        return check(tx, anchored)
+        return check(tx, anchored, pardons_of(tx))
 
 
-def check(tx: Tx, anchored: AnchorLines) -> AuditReport:
+def check(tx: Tx, anchored: AnchorLines, pardons: Sequence[Pardon] = ()) -> AuditReport:
     """`verify`, in the caller's view of the database."""
-    chain = _Chain(anchored.anchors)
+    chain = _Chain(anchored.anchors, pardons)
     chain.refuse(tx.one("audit_before_first"))
     while chain.is_sound and (page := tx.all("audit_page", after=chain.count, limit=_PAGE)):
         chain.walk(page)
     faults = (*chain.faults(), *_odd_lines(anchored), *chain.contradictions(tx))
-    return AuditReport(chain.count, chain.head, len(anchored.anchors), faults)
+    return AuditReport(chain.count, chain.head, len(anchored.anchors), faults, tuple(chain.acknowledged))
 
 
 class _Chain:
     """The chain as far as it was walked."""
 
-    def __init__(self, anchors: Sequence[Anchor]) -> None:
+    def __init__(self, anchors: Sequence[Anchor], pardons: Sequence[Pardon]) -> None:
         self.count, self.head = 0, GENESIS
         self._broken: Text | None = None
         self._denied: list[Text] = []
+        self._pardons = pardons
+        self.acknowledged: list[Text] = []
         self._witness = Witness()
         self._awaited: dict[int, list[Anchor]] = {}
         for anchor in anchors:
@@ -112,14 +132,23 @@ class _Chain:
     def _compare(self, anchors: Sequence[Anchor]) -> None:
         for anchor in anchors:
             if anchor.head != self.head:
-                self._denied.append(_not_as_anchored(anchor))
+                self._deny(anchor, _not_as_anchored(anchor))
+
+    def _deny(self, anchor: Anchor, fault: Text) -> None:
+        pardon = next((one for one in self._pardons if one.covers(anchor)), None)
+        if pardon is None:
+            self._denied.append(fault)
+        else:
+            self.acknowledged.append(Text(f"{fault.ja}。{pardon.text.ja}", f"{fault.en}; {pardon.text.en}"))
 
     def faults(self) -> list[Text]:
         """Where the chain breaks; else what the anchors say against it."""
         if self._broken is not None:
             return [self._broken, *self._denied]
         beyond = [anchor for _, anchors in sorted(self._awaited.items()) for anchor in anchors]
-        return [*self._denied, *(_ends_early(self.count, anchor) for anchor in beyond)]
+        for anchor in beyond:
+            self._deny(anchor, _ends_early(self.count, anchor))
+        return self._denied
 
     def contradictions(self, tx: Tx) -> list[Text]:
         """Actions and votes that are not what the log says; a broken chain is no witness."""

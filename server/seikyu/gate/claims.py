@@ -13,15 +13,17 @@ from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, text_json, verdict_json
 from seikyu.gate.facts import gather_again
+from seikyu.gate.freezing import Freeze
 from seikyu.gate.mandates import doubted, sound
 from seikyu.gate.policy import Policy, PolicyBook
+from seikyu.gate.restoration import Restoration
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals, check_digest
 from seikyu.models import Clock, jst_date, moment, timestamp
 from seikyu.settings import Settings
 from seikyu.spec import Connection, Different, Done, Lost, NotSent, Refused, Sent, Verdict, WriteOperation
-from seikyu.store.database import Store, Tx
+from seikyu.store.database import Row, Store, Tx
 from seikyu.store.presence import Presence
 
 RETRY_UNSENT_S: Final = 5
@@ -42,6 +44,7 @@ class Claim:
     action: Action
     operation: WriteOperation[Any]
     connection: Connection
+    approved_by: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> int:
@@ -60,6 +63,7 @@ class Claims:
         book: PolicyBook,
         operations: Operations,
         presence: Presence,
+        restoration: Restoration,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -67,6 +71,11 @@ class Claims:
         self._book = book
         self._operations = operations
         self._presence = presence
+        self._restoration = restoration
+
+    def look(self) -> Freeze | None:
+        """Whether the database is older than what was sent from here; the hold in force. See `Restoration.look`."""
+        return self._restoration.look()
 
     def take(self, action_id: str) -> Claim | None:
         """Claim an approved action; None when it is not to be sent now (somebody else has it, or a check failed).
@@ -76,7 +85,9 @@ class Claims:
         Raises:
             ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
             StoreDamaged: the operators' records do not hold, which is told; it stays approved.
+            StoreDamaged: whether the database was restored cannot be told; it stays approved.
         """
+        self.look()  # what it finds stands as a freeze
         mark = secrets.token_hex(8)
         return self._store.sure(lambda: self._take(action_id, mark), lambda: self._taken(action_id, mark))
 
@@ -88,7 +99,7 @@ class Claims:
             if said is None or action.state is not State.EXECUTING or action.epoch != said["epoch"]:
                 return None
             connection, operation = self._bound(action)
-            return Claim(action, operation, connection)
+            return Claim(action, operation, connection, tuple(said.get("approved_by", ())))
 
     def _take(self, action_id: str, mark: str) -> Claim | None:
         policy = self._book.current()
@@ -124,7 +135,7 @@ class Claims:
             self._send_back(tx, action, verdict, situation.twins)
             return None
         said = [right.said for right in rights]
-        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection)
+        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection, tuple(said))
 
     def _begin(self, tx: Tx, action: Action, owner: str, names: list[str], *, mark: str) -> Action:
         now = self._clock.now()
@@ -187,18 +198,26 @@ class Claims:
         return self._bound(action)
 
     def guard(self, claim: Claim) -> None:
-        """The fence: called immediately before the first byte leaves.
+        """The fence: called immediately before the first byte leaves. What is about to leave is journaled first.
 
         Raises:
             NotAllowed: the lease is over, another process has the action, or everything is frozen.
+            StoreBusy: the journal cannot be written.
         """
+        row = self._check(claim)
+        self._restoration.journal.keep(row, approved_by=claim.approved_by, now=self._clock.now())
+        self._check(claim)  # a slow disk must not stand between the lease and the first byte
+
+    def _check(self, claim: Claim) -> Row:
         with self._store.read() as tx:
-            action, freeze = find(tx, claim.action.id), freezing.standing(tx)
+            row, freeze = tx.one("action", id=claim.action.id) or {}, freezing.standing(tx)
+            action = find(tx, claim.action.id)
         is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
         if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
             raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
         if freeze is not None:
             raise NotAllowed(freeze.text)
+        return row
 
     def finish(self, claim: Claim, sent: Sent) -> Action:
         """Record how the attempt ended: state, attempt and audit row in one transaction.

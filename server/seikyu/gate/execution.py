@@ -97,6 +97,10 @@ class Executor:
             # the caller may be gone: the fault is told here at least
             log.warning("an execution ended: %s", error.what.en if isinstance(error, SeikyuError) else type(error))
 
+    async def look(self) -> None:
+        """See whether the database was restored, and hold everything if so."""
+        await self._store.run(self._claims.look)
+
     async def drain(self) -> int:
         """Wait for everything that was begun; a write ends at its own deadline.
 
@@ -190,6 +194,7 @@ class Executor:
         Unknown outcomes come first: nothing is sent for an account before its past is looked at. Accounts are
         worked on side by side, so that a slow one delays only itself.
         """
+        await self._store.run(self._claims.look)
         moved = await self._store.run(self._reconciliation.abandon)
         moved += await self._by_connection(await self._store.run(self._reconciliation.due), self.look_up)
         moved += await self._store.run(self._claims.expire)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Taken, Text
+from seikyu.gate import freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
@@ -72,7 +73,8 @@ class Desk:
 
         Raises:
             ConfigurationError: the policy cannot be read; nothing was stored.
-            NotAllowed: too many open requests, or the natural key is in use by another action.
+            NotAllowed: too many open requests, the natural key is in use by another action, or the database was
+                restored and may have forgotten that this very call was sent.
         """
         # the second time it finds what the first one stored, if it did
         return self._store.sure(lambda: self._propose(proposal), lambda: self._propose(proposal))
@@ -83,6 +85,7 @@ class Desk:
             earlier = self._stored(tx, proposal) or self._earlier(tx, proposal.call_digest)
             if earlier is not None:
                 return earlier
+            _refuse_held(tx)
             self._refuse_flood(tx, proposal.principal.requester)
             refuse_taken_key(tx, proposal)
             situation = self._situation(tx, policy, proposal)
@@ -273,6 +276,11 @@ def own(action: Action, principal: Principal) -> Action:
             Text("list_actions で確かめてください。", "Call list_actions."),
         )
     return action
+
+
+def _refuse_held(tx: Tx) -> None:
+    for hold in freezing.holds(tx)[:1]:
+        raise NotAllowed(hold.text)
 
 
 def refuse_taken_key(tx: Tx, proposal: Proposal) -> None:

@@ -116,7 +116,8 @@ class Reconciliation:
             if not self._is_quiet(action, now):
                 tx.run("postpone_action", id=action.id, state=action.state.value, **self._next(now))
                 return find(tx, action.id)
-            if operation.outcome_class is OutcomeClass.A and action.epoch < MAX_EPOCHS:
+            is_known = action.taken_up is None  # what became of it in the time that was forgotten, nobody knows
+            if operation.outcome_class is OutcomeClass.A and action.epoch < MAX_EPOCHS and is_known:
                 # the same natural key is sent again: should the effect land late after all, the provider
                 # refuses the second one and the look-up finds the first
                 return move(tx, now, action, State.APPROVED, "proven_absent", unknown_since=None, not_before=None)

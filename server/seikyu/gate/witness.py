@@ -20,7 +20,7 @@ ACTION_COLUMNS: Final = (
     "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
     "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "epoch", "lease_owner",
     "lease_until", "unsent_tries", "unknown_since", "may_have_left", "reference", "provider_facts", "outcome",
-    "reversed_by", "business_day", "destination", "arguments",
+    "reversed_by", "business_day", "destination", "arguments", "taken_up",
 )  # fmt: skip
 """A column that is added later must be empty in old rows: what is empty does not count into the hash."""
 

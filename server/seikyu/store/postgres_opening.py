@@ -186,7 +186,7 @@ def _version(connection: Connection) -> int:
     return 0 if row is None else int(row["version"])
 
 
-_TEXT_COLUMN: Final = re.compile(r"^(    \w+ |ALTER TABLE \w+ ADD COLUMN \w+ )TEXT\b", re.MULTILINE)
+_TEXT_COLUMN: Final = re.compile(r'^(    \w+ |ALTER TABLE "?\w+"? ADD COLUMN \w+ )TEXT\b', re.MULTILINE)
 
 
 def _by_code_point(script: str) -> str:

@@ -192,3 +192,48 @@ SELECT epoch, started_at, ended_at, outcome, detail FROM attempt WHERE action_id
 -- name: remember_policy!
 INSERT INTO policy (sha256, source, first_used_at) VALUES (:sha256, :source, :first_used_at)
 ON CONFLICT (sha256) DO NOTHING;
+
+-- name: action_epoch^
+SELECT epoch FROM action WHERE id = :id;
+
+-- name: count_taken_up_open^
+SELECT count(*) AS total FROM action
+WHERE taken_up IS NOT NULL AND state IN ('approved', 'executing', 'unknown', 'manual_review');
+
+-- name: rivals_of
+SELECT * FROM action
+WHERE id <> :id AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+AND (
+    (call_digest = :call_digest AND reversed_by IS NULL)
+    OR (connection = :connection AND operation = :operation AND natural_key = CAST(:natural_key AS TEXT))
+);
+
+-- name: take_up_action!
+INSERT INTO action (
+    id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
+    natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
+    created_at, jst_day, expires_at, updated_at, epoch, lease_owner, lease_until, not_before, unsent_tries,
+    unknown_since, may_have_left, reference, provider_facts, outcome, reversed_by, business_day, destination, arguments,
+    taken_up
+) VALUES (
+    :id, :revision, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical,
+    :digest, :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes,
+    :verdict, :approvers, :created_at, :jst_day, :expires_at, :updated_at, :epoch, :lease_owner, :lease_until,
+    :not_before, :unsent_tries, :unknown_since, :may_have_left, :reference, :provider_facts, :outcome, :reversed_by,
+    :business_day, :destination, :arguments, :taken_up
+)
+ON CONFLICT (id) DO UPDATE SET
+    revision = excluded.revision, state = excluded.state, tool = excluded.tool, operation = excluded.operation,
+    kind = excluded.kind, connection = excluded.connection, requester = excluded.requester,
+    surface = excluded.surface, call_digest = excluded.call_digest, canonical = excluded.canonical,
+    digest = excluded.digest, natural_key = excluded.natural_key, amount = excluded.amount,
+    counterparty_id = excluded.counterparty_id, counterparty_key = excluded.counterparty_key,
+    transaction_date = excluded.transaction_date, file_sha256 = excluded.file_sha256, notes = excluded.notes,
+    verdict = excluded.verdict, approvers = excluded.approvers, created_at = excluded.created_at,
+    jst_day = excluded.jst_day, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
+    epoch = excluded.epoch, lease_owner = excluded.lease_owner, lease_until = excluded.lease_until,
+    not_before = excluded.not_before, unsent_tries = excluded.unsent_tries, unknown_since = excluded.unknown_since,
+    may_have_left = excluded.may_have_left, reference = excluded.reference,
+    provider_facts = excluded.provider_facts, outcome = excluded.outcome, reversed_by = excluded.reversed_by,
+    business_day = excluded.business_day, destination = excluded.destination, arguments = excluded.arguments,
+    taken_up = excluded.taken_up;

@@ -11,6 +11,7 @@ import click
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate import audit as audit_log
 from seikyu.gate.actions import STATE_TEXT, Action, State
+from seikyu.gate.pardons import pardons
 from seikyu.gate.search import Wanted
 from seikyu.models import shown, yen_text
 from seikyu.surfaces.cli import screen
@@ -44,11 +45,12 @@ def audit() -> None:
 def verify(house: House, copy: Path | None, *, as_json: bool) -> None:
     """鎖を検証 / Check every record, and hold every anchor against them."""
     anchored = _read_anchors(copy or house.settings.anchors_file)
-    report, behind = audit_log.verify(house.rooms().store, anchored), _behind(house)
+    report, behind = audit_log.verify(house.rooms().store, anchored, pardons), _behind(house)
     if as_json:
         said = [fault.say(house.lang) for fault in report.faults]
+        known = [one.say(house.lang) for one in report.acknowledged]
         counted = {"records": report.rows, "head": report.head, "anchors": report.anchors, "anchors_behind": behind}
-        screen.print_json({**counted, "fault": report.fault, "faults": said})
+        screen.print_json({**counted, "fault": report.fault, "faults": said, "acknowledged": known})
     else:
         _tell(house, report)
         _tell_behind(house, behind)
@@ -100,6 +102,8 @@ def _tell(house: House, report: audit_log.AuditReport) -> None:
     rest = len(report.faults) - FAULTS_SHOWN
     if rest > 0:
         screen.say(Text(f"ほか{rest}件。--json ですべて表示します。", f"And {rest} more: see --json."), house.lang)
+    for one in report.acknowledged[:FAULTS_SHOWN]:
+        screen.say(Text(f"確認済み: {one.ja}。", f"Acknowledged: {one.en}."), house.lang, "yellow")
     if not report.faults:
         said = Text(f"監査記録 {report.rows}件、改ざんなし。", f"{report.rows} records, the chain holds.")
         screen.say(said, house.lang, "bold green")

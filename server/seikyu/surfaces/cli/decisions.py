@@ -276,11 +276,23 @@ def resolve(
     _report(house, rooms.ballots.resolve(ballot, key, reference=finding), as_json=as_json)
 
 
+def _take_up(house: House) -> None:
+    """After a restored backup: what was sent since is made known again, then looked up like any lost answer."""
+    taken = house.rooms().restoration.take_up()
+    if taken:
+        said = Text(
+            f"送信控えから{len(taken)}件を取り込みました。",
+            f"{len(taken)} send(s) were taken up again from the journal.",
+        )
+        screen.console(stderr=True).print(said.say(house.lang), style="bold")
+
+
 @click.command()
 @_JSON
 @click.pass_obj
 def reconcile(house: House, *, as_json: bool) -> None:
     """結果不明を照会 / Look up every action whose outcome is unknown, and send what was approved."""
+    _take_up(house)
     _say_frozen(house)
     try:
         moved = house.run(house.rooms().executor.sweep)

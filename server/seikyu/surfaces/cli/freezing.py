@@ -42,11 +42,12 @@ def freeze(house: House, operator: str | None, reason: str) -> None:
 def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None) -> None:
     """緊急停止の解除 / Let approved writes be sent again, with an operator's seal."""
     rooms = house.rooms()
+    rooms.restoration.look()
     seen = freezing.current(rooms.store)
     if seen is None:
         raise freezing.not_frozen()
     screen.console(stderr=True).print(seen.text.say(house.lang), style="bold red")
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    freezing.lift(rooms.store, rooms.clock, seen, key=key, os_user=_os_user(), reason=reason)
+    rooms.restoration.lift(seen, key=key, os_user=_os_user(), reason=reason)
     screen.say(Text("凍結を解除しました。", "The freeze is lifted."), house.lang, "green")

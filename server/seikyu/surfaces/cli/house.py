@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.proposals import Desk
+    from seikyu.gate.restoration import Restoration
     from seikyu.gate.revisions import Draft, Revisions
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
@@ -41,6 +42,7 @@ class Operations:
     executor: Executor
     anchors: Anchoring
     anchor_copies: AnchorCopies | None
+    restoration: Restoration
     open_document: OpenFile
     operations: Mapping[str, WriteOperation[Any]]
 

@@ -1,0 +1,121 @@
+"""The journal of sends: what left this machine, written down outside the database before its first byte.
+
+A database can be set back to an older day; the provider cannot. Each line holds all that is needed to take the
+action up again in a database that has never heard of it. No secret and no document's bytes are in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from seikyu.errors import NOTHING, StoreBusy, StoreDamaged, Text
+from seikyu.gate.actions import Action
+from seikyu.gate.canonical import canonical, sha256
+from seikyu.models import moment, timestamp
+from seikyu.store.lines import append_line, last_lines
+
+FORMAT: Final = 1
+
+NEWEST_BYTES: Final = 65_536
+"""How much of the newest file is looked at before a claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: this action, claimed with this epoch, was about to leave."""
+
+    action_id: str
+    epoch: int
+    at: str
+    approved_by: tuple[str, ...]
+    row: Mapping[str, Any]
+    """The action's whole row, as it was claimed."""
+    sha256: str
+    """Of the line; the log names it when the action is taken up again."""
+
+
+class Journal:
+    """One file a month (UTC) in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, row: Mapping[str, Any], *, approved_by: tuple[str, ...], now: datetime) -> None:
+        """Write a claimed action down; durable when this returns.
+
+        Raises:
+            StoreBusy: it could not be written, so nothing may be sent.
+        """
+        at = timestamp(now)
+        try:
+            append_line(self._folder / f"{at[:7]}.jsonl", line_of(row, approved_by=approved_by, at=at))
+        except OSError as error:
+            raise StoreBusy(
+                Text(
+                    f"送信控え({self._folder})に書き込めないため送信しません（{error.strerror}）。",
+                    f"Not sent: the journal of sends in {self._folder} cannot be written ({error.strerror}).",
+                ),
+                Text("空き容量と権限を確認してください。", "Check its free space and its permissions."),
+                written=NOTHING,
+            ) from error
+
+    def entries(self) -> Iterator[Entry | None]:
+        """Every line, newest first; None for one that cannot be read, such as one that a crash cut short.
+
+        Raises:
+            StoreDamaged: a file cannot be read.
+        """
+        for path in self._files():
+            yield from map(entry_of, reversed(_read(path)))
+
+    def newest(self) -> list[Entry | None]:
+        """The last few lines, newest first. Raises as `entries`."""
+        for path in self._files():
+            return list(map(entry_of, reversed(_read(path, NEWEST_BYTES))))
+        return []
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.jsonl"), reverse=True)
+
+
+def _read(path: Path, size: int | None = None) -> list[bytes]:
+    try:
+        return last_lines(path, path.stat().st_size if size is None else size)
+    except OSError as error:
+        raise StoreDamaged(
+            Text(f"送信控え {path} を読めません（{error.strerror}）。", f"{path} cannot be read ({error.strerror})."),
+            Text("権限を確認してください。", "Check its permissions."),
+            written=NOTHING,
+        ) from error
+
+
+def line_of(row: Mapping[str, Any], *, approved_by: tuple[str, ...], at: str) -> bytes:
+    """One line, without its end."""
+    return canonical({"format": FORMAT, "at": at, "approved_by": list(approved_by), "row": dict(row)})
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """What a line says; None when it cannot be read."""
+    try:
+        said = json.loads(line)
+        row, names = said["row"], said["approved_by"]
+        return Entry(row["id"], int(row["epoch"]), said["at"], tuple(map(str, names)), row, sha256(line))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def is_whole(entry: Entry) -> bool:
+    """Whether everything that makes an action is there, and its content is what its digest says."""
+    try:
+        action = Action.model_validate(entry.row)
+        moment(entry.at)
+        return sha256(action.canonical.encode()) == action.digest and action.request.operation == action.operation
+    except (ValidationError, ValueError, KeyError, TypeError):
+        return False

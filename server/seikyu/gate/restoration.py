@@ -1,0 +1,333 @@
+"""A database that was set back to an older day: noticed, held still, and told again what it has forgotten.
+
+Two witnesses stand outside it: the journal of sends and the anchors of the audit log. While they know more than the
+database, nothing is sent or proposed. What was sent after the backup is taken up again from the journal as *unknown*,
+then looked up like any lost answer, or seen to by a person; it is never sent again by itself. At last an operator
+releases the hold with their seal.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from seikyu.errors import NOTHING, NotAllowed, StoreDamaged, Text
+from seikyu.gate import freezing
+from seikyu.gate.actions import Action, State, actions, find, move, tell, text_json
+from seikyu.gate.anchors import Anchor, AnchorFile
+from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.freezing import Freeze
+from seikyu.gate.journal import Entry, Journal, is_whole
+from seikyu.gate.operators import Key
+from seikyu.gate.pardons import Pardon, pardons
+from seikyu.models import Clock, moment, timestamp
+from seikyu.settings import Timing
+from seikyu.store.database import Store, Tx
+
+log = logging.getLogger(__name__)
+
+KNOWN_IN_A_ROW: Final = 1000
+"""Lines the database knows, going back, after which older ones are not read: a backup that holds a claim holds those
+before it, but for the few that were made at the same moment."""
+
+_AT_ONCE: Final = 100
+"""Actions taken up in one transaction."""
+
+_FORGOTTEN: Final = Text(
+    "データベースの復元後、送信控えから取り込みました。",
+    "Taken up from the journal of sends, for the database was restored.",
+)
+_CONTESTED: Final = Text(
+    "同じ呼び出しか番号の申請が別にあります。どちらが登録されたか、人が確かめてください。",
+    "Another action bears the same call or number: a person has to see which of them the provider has.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the witnesses know and the database does not."""
+
+    missing: tuple[Entry, ...] = ()
+    """Sends, newest first, the last one of each action."""
+    denied: tuple[Anchor, ...] = ()
+    """Anchors that speak of another log, and no operator has acknowledged it."""
+    unreadable: int = 0
+    """Lines of the journal that cannot be read; one that a crash cut short was never sent."""
+
+    @property
+    def is_older(self) -> bool:
+        return bool(self.missing or self.denied)
+
+
+class Restoration:
+    """Compares, holds, takes up, releases. Any number of machines may do so, each by its own journal and anchors."""
+
+    def __init__(self, store: Store, clock: Clock, timing: Timing, *, journal: Journal, anchors: AnchorFile) -> None:
+        self._store = store
+        self._clock = clock
+        self._timing = timing
+        self.journal = journal
+        self._anchors = anchors
+        self._one_at_a_time = threading.Lock()
+        self._is_settled = False
+        """Whether a whole look found nothing, and no hold was seen since."""
+
+    def look(self) -> Freeze | None:
+        """Before anything is claimed or proposed: compare, and hold everything when the database is older.
+
+        The first look of a process and the one after a release compare all there is, the others the newest lines.
+        The hold in force, if any.
+
+        Raises:
+            StoreDamaged: the journal or the anchors cannot be read, so that nothing may be sent.
+        """
+        with self._one_at_a_time:
+            held = self._held()
+            if held is not None:
+                self._is_settled = False
+                return held
+            if self._is_settled and not self._compare(self.journal.newest(), self._newest_anchor()).is_older:
+                return None
+            return self._look_at_all()
+
+    def _look_at_all(self) -> Freeze | None:
+        findings = self.findings()
+        if findings.unreadable:
+            log.warning("%d line(s) of the journal of sends cannot be read", findings.unreadable)
+        if findings.is_older:
+            return self._hold(findings)
+        self._anchor_anew()
+        self._is_settled = True
+        return None
+
+    def _held(self) -> Freeze | None:
+        with self._store.read() as tx:
+            return next(iter(freezing.holds(tx)), None)
+
+    def findings(self) -> Findings:
+        """Everything the witnesses know and the database does not. Raises as `look`."""
+        return self._compare(self.journal.entries(), self._every_anchor())
+
+    def _newest_anchor(self) -> list[Anchor]:
+        try:
+            newest = self._anchors.newest()
+        except OSError as error:
+            raise _no_anchors(error) from error
+        return [] if newest is None else [newest]
+
+    def _every_anchor(self) -> Sequence[Anchor]:
+        try:
+            return self._anchors.read().anchors
+        except OSError as error:
+            raise _no_anchors(error) from error
+
+    def _compare(self, entries: Iterable[Entry | None], anchors: Sequence[Anchor]) -> Findings:
+        """The anchors were read before the view of the database begins, so none can be too new for it."""
+        missing, unreadable, known = dict[str, Entry](), 0, 0
+        with self._store.read() as tx:
+            denied = _denied(tx, anchors, pardons(tx))
+            for entry in entries:
+                if entry is None:
+                    unreadable += 1
+                elif _knows(tx, entry):
+                    known += 1
+                else:
+                    known = 0
+                    _keep_last(missing, entry)
+                if known >= KNOWN_IN_A_ROW:
+                    break
+        return Findings(tuple(missing.values()), tuple(denied), unreadable)
+
+    def _hold(self, findings: Findings) -> Freeze:
+        with self._store.write() as tx:
+            held = next(iter(freezing.holds(tx)), None)
+            if held is not None:  # another process was faster
+                return held
+            made = freezing.hold(tx, self._clock, _facts(tx, findings))
+        log.critical(
+            "ALARM: the database is older than what was sent from here: %d send(s) and %d anchor(s) it does not know. "
+            "Nothing is sent or proposed. Run `seikyu reconcile`, then `seikyu unfreeze`.",
+            len(findings.missing),
+            len(findings.denied),
+        )
+        return made
+
+    def take_up(self) -> list[Action]:
+        """Make every forgotten send known again, as *unknown*; none while nothing is held.
+
+        Raises:
+            StoreDamaged: as `look`; or a line does not hold a whole action, and a person has to look.
+        """
+        if self.look() is None:
+            return []
+        missing = self.findings().missing
+        odd = next((entry for entry in missing if not is_whole(entry)), None)
+        if odd is not None:
+            raise _odd_line(odd)
+        taken = list[Action]()
+        # newest first: what was asked again after a refusal bears the call and the number
+        for start in range(0, len(missing), _AT_ONCE):
+            with self._store.write() as tx:
+                taken += [self._take_up(tx, entry) for entry in missing[start : start + _AT_ONCE]]
+        return taken
+
+    def _take_up(self, tx: Tx, entry: Entry) -> Action:
+        if _knows(tx, entry):  # another process was faster
+            return find(tx, entry.action_id)
+        now = self._clock.now()
+        row = _unknown(entry, now, now + timedelta(seconds=self._timing.settle_s))
+        if not _is_free(tx, now, row):
+            row |= _contested(entry)
+        tx.run("take_up_action", **row)
+        tx.run("add_attempt", action_id=entry.action_id, epoch=entry.epoch, started_at=entry.at)
+        said: dict[str, Any] = {"journal": entry.sha256, "sent_at": entry.at, "approved_by": list(entry.approved_by)}
+        tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said)
+        return find(tx, entry.action_id)
+
+    def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str) -> None:
+        """Lift a freeze as `freezing.lift` does; a hold only once everything that was forgotten is known again.
+
+        Raises:
+            NotAllowed: something sent from here is still forgotten, or its outcome is open.
+        """
+        if self._held() is not None and (left := len(self.findings().missing)):
+            raise NotAllowed(
+                Text(
+                    f"送信控えにある{left}件がデータベースにありません。",
+                    f"The database does not know {left} send(s) of the journal.",
+                ),
+                Text("seikyu reconcile を実行してください。", "Run `seikyu reconcile`."),
+                written=NOTHING,
+            )
+        freezing.lift(self._store, self._clock, seen, key=key, os_user=os_user, reason=reason)
+        self._anchor_anew()
+
+    def _anchor_anew(self) -> None:
+        """After a release the log goes on from the backup, and so do the anchors of each machine."""
+        newest = self._newest_anchor()
+        with self._store.read() as tx:
+            head = tx.one("audit_head") if _denied(tx, newest, ()) else None
+        if head is None:
+            return
+        try:
+            self._anchors.keep(Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"]))
+        except OSError as error:
+            log.warning("the audit log is not anchored: %s", error)
+
+
+def _knows(tx: Tx, entry: Entry) -> bool:
+    row = tx.one("action_epoch", id=entry.action_id)
+    return row is not None and int(row["epoch"]) >= entry.epoch
+
+
+def _keep_last(missing: dict[str, Entry], entry: Entry) -> None:
+    if entry.action_id not in missing or missing[entry.action_id].epoch < entry.epoch:
+        missing[entry.action_id] = entry
+
+
+def _denied(tx: Tx, anchors: Sequence[Anchor], pardoned: Sequence[Pardon]) -> list[Anchor]:
+    return [
+        anchor
+        for anchor in anchors
+        if (tx.one("audit_hash", seq=anchor.records) or {}).get("hash") != anchor.head
+        and not any(pardon.covers(anchor) for pardon in pardoned)
+    ]
+
+
+def _facts(tx: Tx, findings: Findings) -> dict[str, Any]:
+    """What an operator's seal will acknowledge: from where on, and until when, the anchors speak of another log."""
+    head = tx.one("audit_head") or {"seq": 0}
+    facts: dict[str, Any] = {"log_records": head["seq"], "forgotten_sends": len(findings.missing)}
+    if findings.denied:
+        facts["anchors"] = {
+            "count": len(findings.denied),
+            "after_record": min(anchor.records for anchor in findings.denied) - 1,
+            "until": max((anchor.at for anchor in findings.denied), key=moment),
+        }
+    return facts
+
+
+def _unknown(entry: Entry, now: datetime, look_at: datetime) -> dict[str, Any]:
+    """The action's row as it left, with nothing known of what came of it."""
+    known = {name: entry.row.get(name) for name in ROW}
+    return known | {
+        "state": State.UNKNOWN.value,
+        "lease_owner": None,
+        "lease_until": None,
+        "not_before": timestamp(look_at),
+        "unknown_since": timestamp(now),
+        "may_have_left": 1,
+        "outcome": text_json(_FORGOTTEN),
+        "updated_at": timestamp(now),
+        "taken_up": entry.sha256,
+    }
+
+
+def _contested(entry: Entry) -> dict[str, Any]:
+    """For one of two that cannot both be the live action of one call or number: a look-up would find the other's."""
+    return {
+        "state": State.MANUAL_REVIEW.value,
+        "not_before": None,
+        "outcome": text_json(_CONTESTED),
+        "natural_key": None,
+        "call_digest": sha256(canonical({"taken_up": entry.action_id, "call": entry.row["call_digest"]})),
+    }
+
+
+def _is_free(tx: Tx, now: datetime, row: dict[str, Any]) -> bool:
+    """Whether the action can bear its call and number again.
+
+    What waits under them, unsent, was closed in the time the database has forgotten: only then could this one be
+    proposed. It is closed again.
+    """
+    names = ("id", "call_digest", "connection", "operation", "natural_key")
+    rivals = actions(tx.all("rivals_of", **{name: row[name] for name in names}))
+    left = [rival for rival in rivals if not _close(tx, now, rival, row["id"])]
+    return not left
+
+
+def _close(tx: Tx, now: datetime, rival: Action, action_id: str) -> bool:
+    if rival.state not in {State.AWAITING, State.APPROVED} or rival.may_have_left:
+        return False
+    why = Text(f"送信済みの {action_id} と重なるため閉じました。", f"Closed: {action_id} was sent for the same call.")
+    move(tx, now, rival, State.EXPIRED, "superseded", by_action=action_id, outcome=text_json(why))
+    return True
+
+
+ROW: Final = (
+    "id", "revision", "state", "tool", "operation", "kind", "connection", "requester", "surface", "call_digest",
+    "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
+    "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "updated_at", "epoch",
+    "lease_owner", "lease_until", "not_before", "unsent_tries", "unknown_since", "may_have_left", "reference",
+    "provider_facts", "outcome", "reversed_by", "business_day", "destination", "arguments", "taken_up",
+)  # fmt: skip
+"""Every column of an action; `take_up_action` writes them all."""
+
+
+def _no_anchors(error: OSError) -> StoreDamaged:
+    return StoreDamaged(
+        Text(
+            f"監査記録の控えを読めないため送信しません（{error.strerror}）。",
+            f"Nothing is sent: the anchors of the audit log cannot be read ({error.strerror}).",
+        ),
+        Text("SEIKYU_AUDIT_ANCHORS と権限を確認してください。", "Check SEIKYU_AUDIT_ANCHORS and its permissions."),
+        written=NOTHING,
+    )
+
+
+def _odd_line(entry: Entry) -> StoreDamaged:
+    return StoreDamaged(
+        Text(
+            f"送信控えの {entry.action_id} の行が完全ではありません。",
+            f"The journal's line of {entry.action_id} does not hold a whole action.",
+        ),
+        Text(
+            "送信控えの控えから戻すか、提供元で確かめてください。",
+            "Bring the file back from a copy, or see at the provider what became of it.",
+        ),
+        written=NOTHING,
+    )

@@ -1,0 +1,3 @@
+ALTER TABLE action ADD COLUMN taken_up TEXT;
+
+ALTER TABLE "freeze" ADD COLUMN facts TEXT;
