@@ -20,6 +20,8 @@ MAX_FAULTS: Final = 20
 
 Path: TypeAlias = tuple[str | int, ...]
 Words: TypeAlias = Mapping[str, Sequence[str]]
+_Open: TypeAlias = tuple[Path, int, int]
+"""A list that goes on: its key, how many brackets are open, and which element comes."""
 
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(
@@ -36,7 +38,7 @@ class Places:
         self._lines: dict[Path, int] = {}
         self._counts: dict[str, int] = {}
         self._table: Path = ()
-        self._open: tuple[Path, int, int] | None = None
+        self._open: _Open | None = None
         quote: str | None = None
         for number, line in enumerate(source.splitlines(), 1):
             if quote is None:
@@ -45,7 +47,7 @@ class Places:
 
     def _read(self, number: int, line: str) -> None:
         if self._open is not None:
-            self._go_on(number, _plain(line))
+            self._go_on(number, _plain(line), self._open)
         elif header := _HEADER.match(line):
             self._table = self._enter(_parts(header[2]), is_row=header[1] == "[[")
             self._lines[self._table] = number
@@ -54,12 +56,11 @@ class Places:
             self._lines[path] = number
             rest = _plain(line[key.end() :])
             if _depth(rest) > 0:
-                self._open = (path, 0, 0)
-                self._go_on(number, rest)
+                self._go_on(number, rest, (path, 0, 0))
 
-    def _go_on(self, number: int, text: str) -> None:
+    def _go_on(self, number: int, text: str, at: _Open) -> None:
         """A list over several lines: each line is the place of the elements that begin on it."""
-        path, depth, element = self._open or ((), 0, 0)
+        path, depth, element = at
         for char in text:
             depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(char, 0)
             if char == "," and depth == 1:
@@ -132,7 +133,7 @@ def told(faults: Iterable[Any], table: Mapping[str, Any], places: Places, words:
 
 
 def _told(fault: Mapping[str, Any], table: Mapping[str, Any], places: Places, words: Words) -> Text:
-    path: Path = tuple(part for part in fault["loc"] if not _is_variant(part))
+    path = _path(fault)
     about = _subject(path, _rule_name(table, path))
     said = _expected(fault, path, words)
     is_value = fault["type"] not in {"missing", "policy", "extra_forbidden"}
@@ -141,22 +142,23 @@ def _told(fault: Mapping[str, Any], table: Mapping[str, Any], places: Places, wo
     return places.fault(path, Text(f"{about.ja}: {said.ja}{was.ja}", f"{about.en}: {said.en}{was.en}"))
 
 
+def _path(fault: Mapping[str, Any]) -> Path:
+    """Where a fault is. Of a key with a fault, pydantic says so with a word of its own behind the key."""
+    path: Path = fault["loc"]
+    return path[:-1] if path[-1] == "[key]" and fault["type"] != "extra_forbidden" else path
+
+
 def _subject(path: Path, rule: str | None) -> Text:
     """What a fault is about: the key, and in which rule or example."""
     words = [str(part) for part in path if not isinstance(part, int)]
     if rule is None:
-        name = ".".join(words) or "policy"
+        name = ".".join(words)
         return Text(name, name)
     where = Text("例", "example") if words[0] == "example" else Text("規則", "rule")
     name = ".".join(words[1:])
     if not name:
         return Text(f"{where.ja} {rule}", f"{where.en} {rule}")
     return Text(f"{where.ja} {rule} の {name}", f"{name} in {where.en} {rule}")
-
-
-def _is_variant(part: str | int) -> bool:
-    """A word pydantic adds for one of several types a value may have."""
-    return isinstance(part, str) and (part in {"str", "[key]"} or part.startswith("list["))
 
 
 def _read(value: object) -> str:
@@ -199,7 +201,7 @@ _ROLE_WORDS: Final = Text(
 
 
 def _expected(fault: Mapping[str, Any], path: Path, words: Words) -> Text:
-    name, kind = str(path[-1]) if path else "", str(fault["type"])
+    name, kind = str(path[-1]), str(fault["type"])
     context: Mapping[str, Any] = fault.get("ctx", {})
     if kind in {"policy", "policy_value"}:
         return Text(context["ja"], context["en"])
@@ -214,7 +216,7 @@ def _expected(fault: Mapping[str, Any], path: Path, words: Words) -> Text:
 
 def _strange(name: str, path: Path, words: Words) -> Text:
     part = next((str(step) for step in reversed(path[:-1]) if str(step) in words), "")
-    near = difflib.get_close_matches(name, words[part], n=1)
+    near = difflib.get_close_matches(name, words[part])
     hint = Text(f"（{near[0]} のことですか）", f" (did you mean {near[0]}?)") if near else Text("", "")
     expected = ", ".join(words[part])
     return Text(
