@@ -177,27 +177,33 @@ def test_a_question_is_read_as_the_facts_it_gives() -> None:
     "source,ja,en",
     [
         (
-            'given.operation = 1\n\ngiven.provider = "free"\n',
-            "1行目: given.operation: 期待: \"…\" の文字（読み取った値: 1）; 3行目: given.provider: 期待: 'mfkessai'",
-            "line 1: given.operation: expected text in \"…\" (read: 1); line 3: given.provider: expected 'mfkessai'",
+            '\ngiven.provider = "freee"\ngiven.operation = 1\n',
+            '3行目: given.operation: 期待: "…" の文字（読み取った値: 1）',
+            'line 3: given.operation: expected text in "…" (read: 1)',
         ),
-        (
-            "\ngiven = 5\n",
-            "2行目: given: 期待: 表（読み取った値: 5）",
-            "line 2: given: expected a table (read: 5)",
-        ),
+        ("\ngiven = 5\n", "2行目: given: 期待: 表（読み取った値: 5）", "line 2: given: expected a table (read: 5)"),
         (
             "\n\ngiven = \n",
             "3行目: 9文字目、TOML として読めません: Invalid value",
             "line 3: column 9, not TOML: Invalid value",
         ),
-        ("\ufeffgiven = 1\n", "1行目: 先頭に BOM があります", "line 1: a byte-order mark stands at the beginning"),
+        (
+            "\ufeffgiven = 1\n",
+            "1行目: 先頭に BOM があります。期待: BOM のない UTF-8",
+            "line 1: a byte-order mark stands at the beginning; expected UTF-8 without one",
+        ),
     ],
-    ids=["two facts", "no table", "no toml", "a mark"],
+    ids=["a fact", "no table", "no toml", "a mark"],
 )
 def test_a_question_with_faults_is_answered_with_all_of_them(source: str, ja: str, en: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_question(source, "q.toml")
 
-    assert caught.value.what.ja.startswith(f"q.toml に誤りがあります: {ja}")
-    assert caught.value.what.en.startswith(f"q.toml has faults: {en}")
+    assert caught.value.what == Text(f"q.toml に誤りがあります: {ja}", f"q.toml has faults: {en}.")
+
+
+def test_a_misspelt_fact_of_a_question_is_told_with_the_nearest() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"line 2: given.amout: .*did you mean amount\?\); expected one of ope"
+    ):
+        parse_question('given.operation = "a.one"\ngiven.amout = 1\ngiven.provider = "freee"', "q.toml")
