@@ -237,13 +237,17 @@ class Home:
             health=self._health,
         )
 
-    def _health(self) -> dict[str, int | None]:
-        """How many anchors have not reached their other place, where there is one; None when nobody can know."""
-        copies = self._opened.copies
+    def _health(self) -> dict[str, Any]:
+        """Whether a restored database is held; how many anchors have not reached their other place, where there is one.
+
+        None when nobody can know.
+        """
+        copies, held = self._opened.copies, self._opened.restoration.held
+        said: dict[str, Any] = {"why": [held.text.en]} if held is not None else {}
         try:
-            return {} if copies is None else {"anchors_behind": len(copies.behind())}
+            return said if copies is None else said | {"anchors_behind": len(copies.behind())}
         except OSError:
-            return {"anchors_behind": None}
+            return said | {"anchors_behind": None}
 
     def listed_tools(self) -> list[dict[str, Any]]:
         """The tools as they go over the wire."""

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from mcp import Client
 
-from e2e.assistant import call, draft, effects
+from e2e.assistant import call, draft, effects, refused
 from seikyu.surfaces.demo.stage import OPERATOR, PASSPHRASE, Stage
 from seikyu.surfaces.slack.blocks import APPROVE
 from surfaces.signing import MFK_SECRET, SLACK_SECRET, mfk_signature
@@ -108,6 +108,25 @@ async def test_the_operators_own_programs_hear_of_a_request_its_approval_its_out
     assert (heard[-1]["action"]["amount_yen"], heard[-1]["action"]["state"]) == (1_100_000, "succeeded")
     assert {notice["state"] for notice in listed["notices"]} == {"delivered"}
     assert (report["fault"], report["anchors"] > 0, report["anchors_behind"]) == (None, True, 0)
+
+
+async def test_a_database_that_forgot_a_send_is_read_only_and_health_says_why(stage: Stage) -> None:
+    sent = stage.home / "sent"
+    sent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    line: dict[str, Any] = {
+        "format": 1,
+        "at": "2026-11-21T00:00:00+00:00",
+        "approved_by": [],
+        "row": {"id": "act-1", "epoch": 1},
+    }
+    (sent / "2026-11.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    async with served(stage) as origin, Client(f"{origin}/mcp") as client:
+        told = await refused(client, "register_transaction", **draft())
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False) as watcher:
+            health = (await watcher.get("/healthz")).json()
+
+    assert "Read-only: the database is older than what was sent from here" in told
+    assert (health["status"], health["why"][0][:9], effects(stage)) == ("degraded", "Read-only", 0)
 
 
 async def seal_on_the_page(origin: str, action_id: str) -> int:

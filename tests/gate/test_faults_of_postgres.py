@@ -129,6 +129,18 @@ async def test_f14_a_claim_whose_commit_is_lost_is_read_again_before_anything_is
 
 
 @pytest.mark.fault("F14")
+async def test_f14_a_claim_read_again_is_journaled_with_who_approved_it(lossy: Stage, road: LossyRoad) -> None:
+    action = lossy.approve(lossy.propose("A-1", 100_000), lossy.enrol("tanaka"))
+
+    road.lose("answer")
+    await lossy.executor.execute(action.id)
+
+    [entry] = lossy.restoration.journal.entries()
+    assert entry is not None
+    assert (entry.action_id, entry.epoch, entry.approved_by) == (action.id, 1, ("tanaka",))
+
+
+@pytest.mark.fault("F14")
 def test_f14_a_claim_nobody_can_read_again_is_not_sent_and_ends_with_its_lease(
     stage: Stage, lossy: Stage, road: LossyRoad
 ) -> None:

@@ -554,3 +554,49 @@ async def test_only_an_operator_releases_a_hold(office: Office) -> None:
         office.release(second)
 
     assert freezing.current(office.stage.store) is not None
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.fault("F12")
+@pytest.mark.fault("F15")
+async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date_and_then_held(office: Office) -> None:
+    office.stage.enrol("tanaka")
+    copy = office.back_up()
+    sent = await office.send("A-1")
+    office.stage.store.close()
+    copy()
+    with closing(sqlite3.connect(office.stage.settings.database)) as old:
+        old.execute("ALTER TABLE action DROP COLUMN taken_up")
+        old.execute('ALTER TABLE "freeze" DROP COLUMN facts')
+        old.execute("PRAGMA user_version = 12")
+        old.commit()
+    office.start()
+
+    held = office.stage.restoration.look()
+    await office.reconcile()
+
+    assert held is not None
+    assert (office.stage.find(sent.id).state, office.provider.sends) == (State.SUCCEEDED, 1)
+
+
+async def test_a_start_on_a_long_journal_with_claims_in_flight_makes_them_unknown_and_sends_none_of_them(
+    office: Office,
+) -> None:
+    stage = office.stage
+    await office.send("A-1")
+    flying = [office.ask(f"A-{number}") for number in range(2, 8)]
+    for action in flying:
+        claim = stage.claims.take(action.id)
+        assert claim is not None
+        stage.claims.guard(claim)
+    [file] = stage.settings.sent_folder.iterdir()
+    file.write_bytes(file.read_bytes() * 200)
+    office.clock.advance(seconds=stage.settings.timing.lease_s + 1)
+    office.start()
+
+    held = office.stage.restoration.look()
+    await office.stage.executor.sweep()
+
+    assert held is None
+    assert {office.stage.find(action.id).state for action in flying} == {State.UNKNOWN}
+    assert office.provider.sends == 1

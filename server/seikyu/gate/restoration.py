@@ -75,6 +75,8 @@ class Restoration:
         self._one_at_a_time = threading.Lock()
         self._is_settled = False
         """Whether a whole look found nothing, and no hold was seen since."""
+        self.held: Freeze | None = None
+        """What the last look saw; for whoever watches, not to decide by."""
 
     def look(self) -> Freeze | None:
         """Before anything is claimed or proposed: compare, and hold everything when the database is older.
@@ -86,13 +88,17 @@ class Restoration:
             StoreDamaged: the journal or the anchors cannot be read, so that nothing may be sent.
         """
         with self._one_at_a_time:
-            held = self._held()
-            if held is not None:
-                self._is_settled = False
-                return held
-            if self._is_settled and not self._compare(self.journal.newest(), self._newest_anchor()).is_older:
-                return None
-            return self._look_at_all()
+            self.held = self._look()
+            return self.held
+
+    def _look(self) -> Freeze | None:
+        held = self._held()
+        if held is not None:
+            self._is_settled = False
+            return held
+        if self._is_settled and not self._compare(self.journal.newest(), self._newest_anchor()).is_older:
+            return None
+        return self._look_at_all()
 
     def _look_at_all(self) -> Freeze | None:
         findings = self.findings()

@@ -26,8 +26,8 @@ from seikyu.surfaces.mcp.pulse import Pulse
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
 
 Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
-Health: TypeAlias = Callable[[], Mapping[str, int | None]]
-"""Numbers for whoever watches the server, without a secret or a name."""
+Health: TypeAlias = Callable[[], Mapping[str, Any]]
+"""Numbers for whoever watches the server, without a secret or a name; under `why`, what is wrong."""
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a request to `/mcp`; documents travel as paths or handles, never in a call."""
@@ -174,8 +174,10 @@ def _healthz(health: Health, pulse: Pulse) -> Callable[[Request], Awaitable[JSON
     async def healthz(_: Request) -> JSONResponse:
         headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
         complaints = pulse.complaints()
+        known = dict(await anyio.to_thread.run_sync(health, limiter=own))
+        complaints += known.pop("why", [])
         said = {"status": "degraded", "why": complaints} if complaints else {"status": "ok"}
-        return JSONResponse({**said, **await anyio.to_thread.run_sync(health, limiter=own)}, headers=headers)
+        return JSONResponse({**said, **known}, headers=headers)
 
     return healthz
 
