@@ -12,8 +12,19 @@ from gate.forgery import forge
 from gate.stage import Stage
 from seikyu.errors import NotFound, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, find, first_id, move, new_action_id, notes_json, tell, verdict_json
-from seikyu.models import timestamp
+from seikyu.gate.actions import (
+    Action,
+    State,
+    find,
+    first_id,
+    move,
+    new_action_id,
+    notes_json,
+    tell,
+    text_json,
+    verdict_json,
+)
+from seikyu.models import moment, timestamp
 from seikyu.spec import RuleTrace, Seat, Verdict
 
 NOON = datetime(2026, 11, 21, 3, 0, 0, 999, tzinfo=UTC)
@@ -167,3 +178,23 @@ def test_a_verdict_is_stored_whole(stage: Stage) -> None:
 
     assert stored.decision == verdict
     assert "大きい" in stored.verdict
+
+
+def test_a_text_is_stored_in_both_languages_as_it_is_read() -> None:
+    assert text_json(Text("切断", "cut")) == '{"ja": "切断", "en": "cut"}'
+
+
+def test_a_new_revision_takes_the_place_of_the_one_that_was_read(stage: Stage) -> None:
+    action = stage.propose("A-1", 50_000)
+
+    assert moved(stage, action, State.AWAITING, revision=2).revision == 2
+
+
+@pytest.mark.parametrize("state,is_open", [(state, state in {State.AWAITING, State.APPROVED}) for state in State])
+def test_time_runs_out_at_its_last_moment_for_what_is_open_and_for_nothing_else(
+    stage: Stage, state: State, *, is_open: bool
+) -> None:
+    action = stage.propose("A-1", 50_000).model_copy(update={"state": state})
+    end = moment(action.expires_at)
+
+    assert (action.is_over(end - timedelta(microseconds=1)), action.is_over(end)) == (False, is_open)

@@ -157,6 +157,7 @@ def test_a_broken_chain_is_no_witness_against_the_rows_and_a_whole_one_is(stage:
 
 
 def test_a_log_longer_than_a_page_is_walked_to_its_end(stage: Stage) -> None:
+    append(stage, "first")
     with owned(stage) as raw:
         write_log(raw, [(0, LATER, "seen", None, "{}", "", "")] * 1002, is_stamped=True)
     whole = audit.verify(stage.store)

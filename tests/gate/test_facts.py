@@ -184,19 +184,14 @@ def test_the_time_is_that_of_japan_and_due_days_count_from_its_day(stage: Stage)
     assert (facts.time, facts.weekday, facts.due_days) == ("00:01", "sun", 39)
 
 
-def test_a_stored_action_is_judged_by_itself_and_is_no_twin_of_its_own(stage: Stage) -> None:
-    action = billed(stage, "A-1", 100)
-    forge(stage, "UPDATE action SET kind = 'document', file_sha256 = ? WHERE id = ?", DOCUMENT, action.id)
-    with stage.store.read() as tx:
-        again = gather_again(
-            tx,
-            stage.find(action.id),
-            CONNECTION,
-            stage.operation,
-            now=stage.clock.now(),
-            duplicate_days=30,
-        )
+def test_a_stored_action_is_judged_as_it_is_stored_and_is_no_twin_of_its_own(stage: Stage) -> None:
+    action, other = billed(stage, "A-1", 100), billed(stage, "A-2", 20, transaction_date=date(2026, 1, 1))
+    forge(stage, "UPDATE action SET kind = 'document', file_sha256 = ?", DOCUMENT)
+    stored = stage.find(action.id)
 
-    totals = [name for name in Facts.model_fields if "total" in name]
-    alone = dict.fromkeys(totals, 100) | {"duplicate": False, "new_destination": True}
-    assert again == Situation(situation(stage).facts.model_copy(update=alone), ())
+    with stage.store.read() as tx:
+        again = gather_again(tx, stored, CONNECTION, stage.operation, now=stage.clock.now(), duplicate_days=30)
+
+    seen = situation(stage, file=DOCUMENT).facts
+    assert again == Situation(seen, (other.id,))
+    assert (again.facts.requester, again.facts.amount) == ("suzuki", 100)
