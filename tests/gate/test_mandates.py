@@ -234,7 +234,7 @@ def test_a_removed_operator_with_the_database_in_hand_signs_nothing_more(stage: 
     )  # fmt: skip
     tamper(stage, ("INSERT INTO mandate VALUES (?, ?, ?)", (last + 1, forged.decode(), second.sign(forged))))
 
-    with pytest.raises(StoreDamaged, match="no right"):
+    with pytest.raises(StoreDamaged, match="about operator tanaka does not hold: That operator has no right to do so"):
         people(stage)
 
 

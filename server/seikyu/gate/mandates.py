@@ -208,9 +208,9 @@ def tell(tx: Tx, now: datetime, row: Row) -> None:
     """The log row of a statement just added, once the operators' rows say the same."""
     said: dict[str, Any] = json.loads(row["statement"])
     shown = {name: said[name] for name in ("roles", "ceiling", "until", "by") if said[name] is not None}
-    stored = next((one for one in tx.all("every_operator") if one["name"] == said["operator"]), None)
+    stored = {one["name"]: one for one in tx.all("every_operator")}[said["operator"]]
     record = {"name": said["operator"], **shown, "mandate": row["seq"], "mandate_sha256": mandate_hash(row)}
-    audit.append(tx, now, EVENTS[said["says"]], **record, row=None if stored is None else operator_hash(stored))
+    audit.append(tx, now, EVENTS[said["says"]], **record, row=operator_hash(stored))
 
 
 def _text(said: Statement) -> bytes:
