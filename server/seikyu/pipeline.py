@@ -18,6 +18,7 @@ from seikyu.gate.cards import NEXT, CardIndex
 from seikyu.gate.execution import Executor
 from seikyu.gate.proposals import Desk, Proposal, own
 from seikyu.gate.revisions import NO_CHANGE, Draft, Revisions, differences
+from seikyu.gate.targets import Found
 from seikyu.models import Clock, jst_date, shown
 from seikyu.settings import Settings
 from seikyu.spec import (
@@ -122,10 +123,10 @@ class Pipeline:
             if earlier is not None:
                 return await self._say(earlier, principal, asked=call_digest(tool, command, call, ()))
         plan = await _plan(tool, command, call)
-        proposal = self._proposal(tool, command, call, plan)
         if tool.effect is Effect.PREVIEW:
-            return await self._preview(proposal, principal)
-        return await self._propose(proposal, principal)
+            return await self._preview(self._proposal(tool, command, call, plan), principal)
+        plan = await self._with_target(plan, call)
+        return await self._propose(self._proposal(tool, command, call, plan), principal)
 
     def _refuse_read_only(self) -> None:
         if self._rooms.settings.is_read_only:
@@ -178,6 +179,14 @@ class Pipeline:
         digest = call_digest(tool, command, call, ())
         return await self._rooms.store.run(lambda: self._rooms.desk.same_call(digest))
 
+    async def _with_target(self, plan: Plan, call: Call) -> Plan:
+        """The plan with what it stands on at the provider, where its operation has such a thing."""
+        operation = self._rooms.operations[plan.request.operation]
+        if operation.target is None or plan.target is not None:
+            return plan
+        _, reader = call.at()
+        return replace(plan, target=await operation.target(reader, plan.request))
+
     def _proposal(self, tool: Tool, command: Command, call: Call, plan: Plan) -> Proposal:
         files = [file.sha256 for file in plan.request.files]
         connection, _ = call.at()
@@ -196,7 +205,10 @@ class Pipeline:
         rooms = self._rooms
         action = await rooms.store.run(lambda: rooms.desk.propose(proposal))
         if action.state is State.APPROVED:
-            action = await rooms.executor.execute(action.id)
+            # what this very call has just read is not read once more
+            target = proposal.plan.target if action.id == proposal.action_id else None
+            found = None if target is None else Found(action.digest, target)
+            action = await rooms.executor.execute(action.id, found)
         return await self._say(action, principal, asked=proposal.call_digest)
 
     async def _say(self, action: Action, principal: Principal, *, asked: str) -> Answer:
@@ -229,7 +241,8 @@ class Pipeline:
         self._refuse_other_account(action, call)
         kept = call.inbox if not action.request.files else _KeptDocument(action)
         call = replace(call, action_id=action.id, inbox=kept)
-        return Draft(action, self._proposal(tool, command, call, await _plan(tool, command, call)), differ)
+        plan = await self._with_target(await _plan(tool, command, call), call)
+        return Draft(action, self._proposal(tool, command, call, plan), differ)
 
     def _refuse_other_account(self, action: Action, call: Call) -> None:
         connection, _ = call.at()

@@ -23,6 +23,9 @@ Json: TypeAlias = bool | int | str | Sequence["Json"] | Mapping[str, "Json"] | N
 """JSON without floating-point numbers; decimals travel as text."""
 
 
+TargetRecord: TypeAlias = Mapping[str, str]
+"""What a write stands on at the provider, flat; empty when it is gone. Nothing that changes in ordinary life."""
+
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 CommandT = TypeVar("CommandT", bound="Command")
 
@@ -127,6 +130,8 @@ class Plan:
     """Unique at the provider within the account; looked up after a lost answer."""
     notes: tuple[Text, ...] = ()
     """What a person should know besides the request, such as the credit left; not part of the digest."""
+    target: TargetRecord | None = None
+    """What the operation's `target` would read, where the planning has read it anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +249,10 @@ class WriteOperation(Operation[AnswerT]):
     """What the provider now says of what exists under a reference: facts as in `Done`."""
     pinned: Callable[[ProviderRequest], Json] = lambda request: request.model_dump(mode="json")
     """What an operator's edit may not touch, above all to whom it goes; everything, unless the row says less."""
+    target: Callable[[Reader, ProviderRequest], Awaitable[TargetRecord]] | None = None
+    """Read what the request stands on. Sealed with it, read again before it is sent: different is not approved."""
+    target_names: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """What the fields of the target are called."""
 
 
 Fence: TypeAlias = Callable[[], Awaitable[None]]

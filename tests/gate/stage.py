@@ -110,6 +110,12 @@ class PretendProvider:
     standing: dict[str, str] = field(default_factory=dict[str, str])
     """How a transaction stands by now, by id; `passed` unless the test says otherwise."""
     is_down: bool = False
+    target: dict[str, str] = field(
+        default_factory=lambda: {"counterparty_name": "株式会社青葉商事", "email": "a@example.jp"}
+    )
+    """What a registration stands on, for operations that read it."""
+    target_fault: Exception | None = None
+    target_reads: int = 0
     reads: int = 0
     sends: int = 0
     operations: list[WriteOperation[Any]] = field(default_factory=list[WriteOperation[Any]])
@@ -135,6 +141,12 @@ class PretendProvider:
         number = str(request.body["number"])
         self.booked[number] = request.body
         return Done(f"tx-{number}", {"status": "passed"})
+
+    async def read_target(self, _reader: Reader, _request: ProviderRequest) -> Mapping[str, str]:
+        self.target_reads += 1
+        if self.target_fault is not None:
+            raise self.target_fault
+        return dict(self.target)
 
     async def read(
         self, operation: Operation[Any], *, path: Mapping[str, str] | None = None, query: Sequence[tuple[str, str]] = ()
@@ -170,7 +182,8 @@ class Stage:
             "due_date": date(2026, 12, 31),
         }
         request = ProviderRequest(operation=self.operation.name, body={"number": number, "amount": amount})
-        return Plan(request, Particulars(**(details | particulars)), natural_key=number)
+        target = None if self.operation.target is None else dict(self.provider.target)
+        return Plan(request, Particulars(**(details | particulars)), natural_key=number, target=target)
 
     def proposal(self, number: str, amount: int, *, requester: str = "suzuki", **particulars: Any) -> Proposal:
         return Proposal(
@@ -211,6 +224,9 @@ def arguments(number: str, amount: int) -> str:
 
 
 CONNECTION = Connection("mfk-main", "mfkessai", "sandbox", "株式会社テスト", "http://127.0.0.1:1/v2")
+
+
+TARGET_NAMES = {"counterparty_name": Text("顧客名", "Customer name")}
 
 
 def make_operation(provider: PretendProvider, outcome_class: OutcomeClass = OutcomeClass.A) -> WriteOperation[Any]:
@@ -264,6 +280,7 @@ def make_stage(
     provider: PretendProvider | None = None,
     clock: PretendClock | None = None,
     database_url: SecretStr | None = None,
+    has_target: bool = False,
 ) -> Stage:
     """A gate over the database in `folder`, or at `database_url`; two stages on one are two processes' views of it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -271,6 +288,8 @@ def make_stage(
     clock = clock or PretendClock()
     provider = provider or PretendProvider()
     operation = make_operation(provider, outcome_class)
+    if has_target:
+        operation = replace(operation, target=provider.read_target, target_names=TARGET_NAMES)
     operations = {operation.name: operation}
     settings = Settings(
         home=folder, config=folder, requester="suzuki", connections=(CONNECTION,), database_url=database_url

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from providers.mfkessai_fakes import (
+    CANCELLATION,
     NOW,
     FakeReader,
     Json,
@@ -30,10 +31,11 @@ from seikyu.providers.mfkessai.commands import (
     RegisterTransaction,
 )
 from seikyu.providers.mfkessai.operations import CANCEL_TRANSACTION, CREATE_TRANSACTION
+from seikyu.providers.mfkessai.refusals import MfkRefused
 from seikyu.sandbox.clock import TwinClock
 from seikyu.sandbox.mfkessai_data import customer_id, destination_id
 from seikyu.sandbox.twins import running_twins
-from seikyu.spec import Answer, Call, Connection, Effect, Particulars, Plan, ProviderRequest, Tool
+from seikyu.spec import Answer, Call, Connection, Effect, Particulars, Plan, ProviderRequest, Tool, WriteOperation
 from seikyu_tools import credit, customers, transactions
 from seikyu_tools.credit import CreditBalance, FacilityRow, UnpaidRow
 from seikyu_tools.customers import CustomerPage, CustomerRow, DestinationRow, plain_name
@@ -68,6 +70,19 @@ DESTINATION: Json = {
     "email": "hanako@example.co.jp",
     "tel": "03-5555-0001",
 }
+TARGET = {
+    "counterparty_id": "9PNG-VYR6",
+    "counterparty_name": "株式会社青葉商事",
+    "alert": "no",
+    "destination_name": "青葉 花子",
+    "destination_department": "経理部",
+    "destination_title": "",
+    "zip_code": "",
+    "address": "",
+    "email": "hanako@example.co.jp",
+    "cc_emails": "",
+}
+"""What a registration stands on, as an operator seals it."""
 FACILITY: Json = {
     "id": "FFFF-0001",
     "customer_id": "9PNG-VYR6",
@@ -176,6 +191,7 @@ async def test_a_registration_is_planned_whole() -> None:
                 "The credit balance is 5,440 yen. Registered today, it passes at once.",
             ),
         ),
+        target=TARGET,
     )
     assert (
         "list_credit_facilities",
@@ -311,8 +327,47 @@ async def test_a_cancellation_is_planned_with_what_it_takes_back() -> None:
             Text("取引番号 INV-1、現在の状態 passed。", "Number INV-1, status now passed."),
             Text("依頼者の理由: 数量誤り⟨U+202E⟩", "The requester's reason: 数量誤り⟨U+202E⟩"),
         ),
+        target={"number": "INV-1", "status": "passed", "amount": "5440", "counterparty_id": "9PNG-VYR6"},
     )
     assert planned.request.operation == CANCEL_TRANSACTION.name
+
+
+async def test_what_a_registration_stands_on_is_read_again_with_every_address_the_invoice_goes_to() -> None:
+    moved = DESTINATION | {
+        "zip_code": "100-0005",
+        "address1": "東京都千代田区丸の内1-1",
+        "address2": None,
+        "cc_emails": ["b@example.jp", "a@example.jp"],
+        "created_at": "2026-11-20T00:00:00+09:00",
+    }
+    reader = FakeReader({"get_destination": moved, "get_customer": CUSTOMER | {"name": "青葉HD", "has_alert": True}})
+    assert CREATE_TRANSACTION.target is not None
+
+    read = await CREATE_TRANSACTION.target(reader, registration())
+
+    assert read == TARGET | {
+        "counterparty_name": "青葉HD",
+        "alert": "yes",
+        "zip_code": "100-0005",
+        "address": "東京都千代田区丸の内1-1",
+        "cc_emails": "a@example.jp, b@example.jp",
+    }
+    assert [name for name, _ in reader.asked] == ["get_destination", "get_customer"]
+
+
+@pytest.mark.parametrize(
+    "operation,request_", [(CREATE_TRANSACTION, registration()), (CANCEL_TRANSACTION, CANCELLATION)]
+)
+async def test_what_a_write_stands_on_is_empty_once_it_is_gone_and_not_readable_otherwise(
+    operation: WriteOperation[Any], request_: ProviderRequest
+) -> None:
+    gone, forbidden = (MfkRefused(Text("x", "x"), status=status, codes=()) for status in (404, 403))
+    reads = operation.target
+    assert reads is not None
+
+    assert await reads(FakeReader({"get_destination": gone, "get_transaction": gone}), request_) == {}
+    with pytest.raises(MfkRefused):
+        await reads(FakeReader({"get_destination": forbidden, "get_transaction": forbidden}), request_)
 
 
 async def test_a_cancelled_transaction_is_not_cancelled_again() -> None:

@@ -12,6 +12,7 @@ from seikyu.gate.execution import Client, Executor
 from seikyu.gate.policy import Policy
 from seikyu.gate.proposals import Desk
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.targets import Found
 from seikyu.gate.votes import Ballot, BallotBox
 from seikyu.spec import Done, Lost, Principal, Refused, Sent, Verdict
 from seikyu.store.database import Row, Tx, Value
@@ -38,12 +39,12 @@ class AnyEpoch(Claims):
 class AnyState(Claims):
     """Takes an action whose outcome is unknown as if it were approved."""
 
-    def take(self, action_id: str) -> Claim | None:
+    def take(self, action_id: str, found: Found | None = None) -> Claim | None:
         with self._store.write() as tx:
             action = find(tx, action_id)
             if action.state is State.UNKNOWN:
                 move(tx, self._clock.now(), action, State.APPROVED, "proven_absent", not_before=None)
-        return super().take(action_id)
+        return super().take(action_id, found)
 
 
 class SameRevision(Claims):

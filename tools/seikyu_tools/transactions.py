@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from seikyu.errors import InvalidArguments, NotAllowed, NotFound, Text
@@ -44,6 +45,7 @@ from seikyu.providers.mfkessai.rules import (
     transaction_number,
     unique_totals,
 )
+from seikyu.providers.mfkessai.targets import billed, cancellable
 from seikyu.spec import (
     ActionView,
     Answer,
@@ -98,6 +100,7 @@ async def plan_register_transaction(command: TransactionDraft, call: Call) -> Pl
         ),
         natural_key=number,
         notes=(_destination_note(destination), *credit, *dates),
+        target=billed(customer, destination),
     )
 
 
@@ -107,7 +110,7 @@ async def plan_preview_transaction(command: PreviewTransaction, call: Call) -> P
     if command.number is not None:
         return plan
     note = Text("取引番号は登録時に新しく採番されます。", "The number is made anew when it is registered.")
-    return Plan(plan.request, plan.particulars, plan.natural_key, (*plan.notes, note))
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def _line(line: TransactionLine) -> Line:
@@ -292,6 +295,7 @@ async def plan_cancel_transaction(command: CancelTransaction, call: Call) -> Pla
         ),
         natural_key=found.id,
         notes=_cancel_notes(found, command.reason),
+        target=cancellable(found),
     )
 
 

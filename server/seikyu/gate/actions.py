@@ -51,6 +51,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             State.AWAITING,
             State.DENIED,
             State.MANUAL_REVIEW,
+            State.APPROVED,  # its target could not be read: tried again later
         }
     ),
     # back to approved only when no byte left this machine

@@ -13,6 +13,9 @@ from seikyu.spec import Connection, Particulars, Plan, ProviderRequest
 FORMAT: Final = 1
 """Version of the canonical action; a change makes old digests impossible to mistake for new ones."""
 
+TARGET: Final = "target"
+"""What the request stands on at the provider; only in the content of an operation that has one."""
+
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value; floats are refused below
     """The RFC 8785 bytes of `value`.
@@ -47,9 +50,11 @@ def canonical_action(connection: Connection, plan: Plan, edited_by: Sequence[str
     Operators who edited it are named inside, so that a vote is a vote about whose work it is, too.
     """
     makers = {"edited_by": sorted(set(edited_by))} if edited_by else {}
+    target = {} if plan.target is None else {TARGET: dict(plan.target)}
     return canonical(
         {
             **makers,
+            **target,
             "format": FORMAT,
             "connection": connection.name,
             "provider": connection.provider,

@@ -10,10 +10,12 @@ from typing import Any, Final, Literal
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
+from seikyu.gate.canonical import TARGET
 from seikyu.gate.makers import editors
 from seikyu.gate.revisions import Edit, edits_of
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
+from seikyu.gate.targets import PARTICULARS
 from seikyu.gate.votes import approvals, check_digest, conclusions
 from seikyu.models import JST, moment, shown, yen_text
 from seikyu.spec import ActionView, CardLine, WriteOperation
@@ -130,7 +132,7 @@ class CardIndex:
             state_text=STATE_TEXT[action.state],
             title=operation.title,
             head=_head(action),
-            lines=operation.describe(action.request),
+            lines=(*operation.describe(action.request), *_target_lines(action, operation)),
             why=tuple(action.decision.why),
             notes=tuple(action.note_texts),
             requester=shown(action.requester, 60),
@@ -253,6 +255,16 @@ def _head(action: Action) -> tuple[CardLine, ...]:
         CardLine(Text("会社", "Company"), shown(content["company"])),
         CardLine(Text("接続", "Connection"), f"{content['connection']}（{content['provider']}）"),
         CardLine(Text("環境", "Environment"), content["environment"]),
+    )
+
+
+def _target_lines(action: Action, operation: WriteOperation[Any]) -> tuple[CardLine, ...]:
+    """What it stands on at the provider, without what stands in the head."""
+    record: Mapping[str, str] = action.content.get(TARGET, {})
+    return tuple(
+        CardLine(operation.target_names.get(name, Text(shown(name, 40), shown(name, 40))), shown(value))
+        for name, value in record.items()
+        if value and name not in PARTICULARS
     )
 
 

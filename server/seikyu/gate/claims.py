@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
-from seikyu.gate import audit, freezing
+from seikyu.gate import audit, freezing, targets
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, text_json, verdict_json
 from seikyu.gate.facts import gather_again
 from seikyu.gate.freezing import Freeze
@@ -19,6 +19,7 @@ from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.restoration import Restoration
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
+from seikyu.gate.targets import Found, Reading, Unread
 from seikyu.gate.votes import approvals, check_digest
 from seikyu.models import Clock, jst_date, moment, timestamp
 from seikyu.settings import Settings
@@ -77,19 +78,21 @@ class Claims:
         """Whether the database is older than what was sent from here; the hold in force. See `Restoration.look`."""
         return self._restoration.look()
 
-    def take(self, action_id: str) -> Claim | None:
+    def take(self, action_id: str, found: Found | None = None) -> Claim | None:
         """Claim an approved action; None when it is not to be sent now (somebody else has it, or a check failed).
 
-        Everything is checked again under the lock: kill switch, content, seals, votes, expiry, policy and facts.
+        Everything is checked again under the lock: kill switch, content, seals, votes, expiry, policy and facts, and
+        `found`, what the provider says by now of what the action stands on.
 
         Raises:
+            Unread: nothing else speaks against it, and its target has to be read first.
             ConfigurationError: the policy cannot be read, or the action's connection is gone; it stays approved.
             StoreDamaged: the operators' records do not hold, which is told; it stays approved.
             StoreDamaged: whether the database was restored cannot be told; it stays approved.
         """
         self.look()  # what it finds stands as a freeze
         mark = secrets.token_hex(8)
-        return self._store.sure(lambda: self._take(action_id, mark), lambda: self._taken(action_id, mark))
+        return self._store.sure(lambda: self._take(action_id, mark, found), lambda: self._taken(action_id, mark))
 
     def _taken(self, action_id: str, mark: str) -> Claim | None:
         """After a commit without an answer: the claim if the log has it, else None. Nothing is sent on a guess."""
@@ -101,18 +104,20 @@ class Claims:
             connection, operation = self._bound(action)
             return Claim(action, operation, connection, tuple(said.get("approved_by", ())))
 
-    def _take(self, action_id: str, mark: str) -> Claim | None:
+    def _take(self, action_id: str, mark: str, found: Found | None) -> Claim | None:
         policy = self._book.current()
         owner = self._presence.appear()
         with self._store.write() as tx:
             # a forged operator holds everything up; it must not destroy what others approved
             doubt = doubted(tx)
             if doubt is None:
-                return self._take_in(tx, action_id, mark, policy=policy, owner=owner)
+                return self._take_in(tx, action_id, mark, found, policy=policy, owner=owner)
             sound(tx, self._clock.now(), doubt)
         raise doubt
 
-    def _take_in(self, tx: Tx, action_id: str, mark: str, *, policy: Policy, owner: str) -> Claim | None:
+    def _take_in(
+        self, tx: Tx, action_id: str, mark: str, found: Found | None, *, policy: Policy, owner: str
+    ) -> Claim | None:
         action, now = find(tx, action_id), self._clock.now()
         if action.state is not State.APPROVED or not _is_due(action, now):
             return None
@@ -127,15 +132,33 @@ class Claims:
         except StoreDamaged as error:
             move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
             return None
+        if self._is_stale(tx, action, rights, found, policy):
+            return None
         connection, operation = self._bound(action)
-        situation = gather_again(tx, action, connection, operation, now=now, duplicate_days=policy.file.duplicate_days)
+        if not targets.is_read(action, operation, found):
+            raise Unread(Reading(action, operation, connection))
+        said = [right.said for right in rights]
+        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection, tuple(said))
+
+    def _is_stale(self, tx: Tx, action: Action, rights: list[Right], found: Found | None, policy: Policy) -> bool:
+        """Whether its target, the rules or the facts are not those it was approved for; it is then asked anew."""
+        now, (connection, operation) = self._clock.now(), self._bound(action)
+        changed = targets.changes(action, operation, found)
+        current = targets.renewed(action, found.record) if changed and found is not None else action
+        situation = gather_again(tx, current, connection, operation, now=now, duplicate_days=policy.file.duplicate_days)
         verdict = policy.decide(situation.facts)
+        if changed:
+            until = now + timedelta(seconds=self._settings.timing.awaiting_s)
+            targets.void(
+                tx, action, current, changed,
+                operation=operation, verdict=verdict, situation=situation, now=now, until=until,
+            )  # fmt: skip
+            return True
         news = _asked_anew(action.decision, verdict) if rights else []
         if news or not _still_allowed(verdict, rights):
             self._send_back(tx, action, verdict, situation.twins)
-            return None
-        said = [right.said for right in rights]
-        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection, tuple(said))
+            return True
+        return False
 
     def _begin(self, tx: Tx, action: Action, owner: str, names: list[str], *, mark: str) -> Action:
         now = self._clock.now()
@@ -306,6 +329,14 @@ class Claims:
         said: dict[str, Any] = free | {"outcome": text_json(sent.reason), "unsent_tries": tries}
         said["not_before"] = timestamp(now + timedelta(seconds=wait_s))
         return move(tx, now, action, State.APPROVED, "not_sent", **said)
+
+    def unread(self, seen: Action, why: NotSent) -> Action:
+        """What `seen` stands on could not be read: nothing was sent, and it is tried again later."""
+        with self._store.write() as tx:
+            action = find(tx, seen.id)
+            if action.state is not State.APPROVED or (action.digest, action.epoch) != (seen.digest, seen.epoch):
+                return action
+            return self._unsent(tx, action, why, {})
 
     def postpone(self, action_id: str, *, seconds: int) -> None:
         """Let an action that cannot be worked on wait, so that it does not stand in the way of others."""

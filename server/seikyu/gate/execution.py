@@ -13,6 +13,7 @@ from seikyu.errors import ConfigurationError, LoginRequired, OutcomeNotRecorded,
 from seikyu.gate.actions import Action, State, actions, find
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.targets import UNREADABLE, Found, Reading, Unread
 from seikyu.models import Clock, timestamp
 from seikyu.spec import Absent, Connection, Different, Done, Lost, NotSent, Reader, Refused, Sender, Sent
 from seikyu.store.database import Store
@@ -77,16 +78,17 @@ class Executor:
         self._running: set[asyncio.Task[Action]] = set()
         self._doubtful: set[str] = set()
 
-    async def execute(self, action_id: str) -> Action:
+    async def execute(self, action_id: str, found: Found | None = None) -> Action:
         """Send an approved action, unless somebody else does, and say how it stands now.
 
-        A caller that is cancelled does not stop it: what was begun ends with a recorded outcome (see `drain`).
+        What it stands on is read first, unless the caller has just read it: `found`. A caller that is cancelled does
+        not stop it: what was begun ends with a recorded outcome (see `drain`).
 
         Raises:
             OutcomeNotRecorded: it was sent, and the database took no outcome.
             ConfigurationError, NotAllowed, StoreDamaged: nothing was sent; it stays approved.
         """
-        task = asyncio.create_task(self._execute(action_id))
+        task = asyncio.create_task(self._execute(action_id, found))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -115,8 +117,8 @@ class Executor:
         except SeikyuError:
             return len(self._doubtful)
 
-    async def _execute(self, action_id: str) -> Action:
-        claim = await self._store.run(lambda: self._claims.take(action_id))
+    async def _execute(self, action_id: str, found: Found | None) -> Action:
+        claim = await self._claim(action_id, found)
         if claim is None:
             return await self._store.run(lambda: self._find(action_id))
         self._doubtful.add(action_id)
@@ -128,6 +130,35 @@ class Executor:
         if action.state not in _IN_DOUBT:
             self._doubtful.discard(action_id)
         return action
+
+    async def _claim(self, action_id: str, found: Found | None) -> Claim | None:
+        """The claim, after what the action stands on was read with no transaction held."""
+        try:
+            return await self._store.run(lambda: self._claims.take(action_id, found))
+        except Unread as unread:
+            reading = unread.reading
+        read = await self._read_target(reading)
+        if isinstance(read, NotSent):
+            await self._store.run(lambda: self._claims.unread(reading.action, read))
+            return None
+        try:
+            return await self._store.run(lambda: self._claims.take(action_id, read))
+        except Unread:
+            return None  # it was edited and approved meanwhile: the next round reads for what it is now
+
+    async def _read_target(self, reading: Reading) -> Found | NotSent:
+        action, operation = reading.action, reading.operation
+        if operation.target is None:
+            return Found(action.digest, {})
+        try:
+            return Found(action.digest, await operation.target(self._client_of(reading.connection), action.request))
+        except (LoginRequired, ConfigurationError) as error:
+            return NotSent(UNREADABLE + error.what + error.next_step, needs_person=True)
+        except SeikyuError as error:
+            return NotSent(UNREADABLE + error.what)
+        except Exception:
+            log.exception("reading what %s stands on failed inside Seikyu", action.id)
+            return NotSent(UNREADABLE)
 
     async def _record(self, claim: Claim, sent: Sent) -> Action:
         """Store what came of it; a database that is busy or full for a moment must not cost the outcome."""

@@ -52,7 +52,8 @@ def _is_sound(action: Action, edit: Row, keys: Mapping[str, str]) -> bool:
     if edit["revision"] > action.revision or not about.items() <= said.items():
         return False
     if edit["seal"] is None:
-        return said.get("role") == "requester" and edit["editor"] == action.requester
+        makers = {"requester": action.requester, "provider": action.content["provider"]}
+        return makers.get(str(said.get("role"))) == str(edit["editor"])
     key = keys.get(edit["editor"], "")
     return said.get("role") == "operator" and is_signed(key, str(edit["statement"]).encode(), str(edit["seal"]))
 

@@ -62,6 +62,8 @@ class Edit:
     reason: str
     changes: tuple[tuple[str, str, str], ...]
     """Argument, before, after; JSON, not cut."""
+    is_by_provider: bool = False
+    """Nobody's edit: what the action stands on changed at the provider."""
 
 
 class Revisions:
@@ -267,7 +269,15 @@ def _edit(row: Row) -> Edit:
     said: dict[str, Any] = json.loads(row["statement"])
     changes = tuple((path, _text(change["before"]), _text(change["after"])) for path, change in said["changes"].items())
     is_by_operator = row["seal"] is not None
-    return Edit(row["revision"], row["editor"], is_by_operator, said["edited_at"], said["reason"], changes)
+    return Edit(
+        row["revision"],
+        row["editor"],
+        is_by_operator,
+        said["edited_at"],
+        said["reason"],
+        changes,
+        is_by_provider=said["role"] == "provider",
+    )
 
 
 def _text(value: Value) -> str:

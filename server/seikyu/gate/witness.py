@@ -108,7 +108,7 @@ class Witness:
             self._said[action_id] = {name: record[name] for name in ("state", "digest", "row") if name in record}
         if row["kind"] == "sealed":
             self._hear_vote(action_id, record)
-        if row["kind"] == "edited":
+        if row["kind"] == "edited" or "edit" in record:
             self._edited[action_id, str(record.get("edit"))] += 1
 
     def _hear_vote(self, action_id: str, record: Mapping[str, Any]) -> None:

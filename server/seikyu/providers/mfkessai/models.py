@@ -35,6 +35,10 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+def _none_is_empty(value: object) -> object:
+    return value or ()
+
+
 def _is_given(value: object) -> object:
     return value is not None and value != ""
 
@@ -100,12 +104,18 @@ class Customer(_Answer):
 
 
 class Destination(_Answer):
-    """請求先: where a customer's invoices go. Addresses are left unread."""
+    """請求先: where a customer's invoices go."""
 
     id: AnswerId
     customer_id: AnswerId
     name: MaybeText = None
     department: MaybeText = None
+    title: MaybeText = None
+    zip_code: MaybeText = None
+    address1: MaybeText = None
+    address2: MaybeText = None
+    email: MaybeText = None
+    cc_emails: Annotated[tuple[str, ...], BeforeValidator(_none_is_empty)] = ()
 
 
 class CreditFacility(_Answer):

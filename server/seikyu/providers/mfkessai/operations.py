@@ -20,6 +20,7 @@ from seikyu.providers.mfkessai.models import (
     Transaction,
 )
 from seikyu.providers.mfkessai.refusals import CONFLICT, MfkRefused
+from seikyu.providers.mfkessai.targets import NAMES, billed, cancellable
 from seikyu.providers.mfkessai.transactions import (
     compare_registration,
     describe_cancellation,
@@ -38,6 +39,7 @@ from seikyu.spec import (
     OutcomeClass,
     ProviderRequest,
     Reader,
+    TargetRecord,
     WriteOperation,
 )
 
@@ -74,6 +76,30 @@ async def find_canceled(reader: Reader, request: ProviderRequest) -> Finding:
             raise
         return Different(Text("この取引はMFKにありません。", "MFK has no such transaction."))
     return done(found) if found.status == "canceled" else Absent()
+
+
+async def read_billed(reader: Reader, request: ProviderRequest) -> TargetRecord:
+    """Whom a registration bills now, and where the invoice goes; empty when one of them is gone."""
+    try:
+        where = {"destination_id": payload_of(request).destination_id}
+        destination = await reader.read(GET_DESTINATION, path=where)
+        return billed(await reader.read(GET_CUSTOMER, path={"customer_id": destination.customer_id}), destination)
+    except MfkRefused as refused:
+        return _gone(refused)
+
+
+async def read_cancellable(reader: Reader, request: ProviderRequest) -> TargetRecord:
+    """The transaction to be cancelled, as it stands now; empty when it is gone."""
+    try:
+        return cancellable(await reader.read(GET_TRANSACTION, path=request.path))
+    except MfkRefused as refused:
+        return _gone(refused)
+
+
+def _gone(refused: MfkRefused) -> TargetRecord:
+    if refused.status != _NOT_FOUND:
+        raise refused
+    return {}
 
 
 async def read_transaction(reader: Reader, reference: str) -> Mapping[str, Json]:
@@ -184,6 +210,8 @@ CREATE_TRANSACTION: Final = WriteOperation(
     conflict_codes=frozenset({"already_exists", CONFLICT}),
     read_back=read_transaction,
     pinned=lambda request: (request.body or {}).get("destination_id"),
+    target=read_billed,
+    target_names=NAMES,
 )
 CANCEL_TRANSACTION: Final = WriteOperation(
     name="mfkessai.cancel_transaction",
@@ -200,6 +228,8 @@ CANCEL_TRANSACTION: Final = WriteOperation(
     # a repeated cancellation answers 409, and no page names the code that comes with it
     conflict_codes=frozenset({CONFLICT}),
     reverses=CREATE_TRANSACTION.name,
+    target=read_cancellable,
+    target_names=NAMES,
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (

@@ -17,3 +17,9 @@ UPDATE action SET
     notes = :notes, verdict = :verdict, approvers = :approvers, expires_at = :expires_at, updated_at = :updated_at,
     business_day = :business_day, destination = :destination
 WHERE id = :id AND state = 'awaiting_approval' AND revision = :revision AND digest = :old_digest;
+
+-- name: renew_action!
+UPDATE action SET
+    canonical = :canonical, digest = :digest, amount = :amount, counterparty_id = :counterparty_id,
+    counterparty_key = :counterparty_key
+WHERE id = :id AND state = 'approved' AND revision = :revision AND digest = :old_digest;

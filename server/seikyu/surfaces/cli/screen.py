@@ -111,6 +111,8 @@ def _in_both(texts: Sequence[Text]) -> tuple[list[str], list[str]]:
 
 def _edit_text(edit: Edit) -> Text:
     listed = "; ".join(f"{path}: {was} → {is_}" for path, was, is_ in edit.changes)
+    if edit.is_by_provider:
+        return Text(f"提供元（{edit.editor}）で変更: {listed}", f"changed at the provider ({edit.editor}): {listed}")
     reason = f"（{edit.reason}）" if edit.reason else ""
     return Text(f"{edit.editor} が修正: {listed}{reason}", f"edited by {edit.editor}: {listed} {edit.reason}".rstrip())
 
@@ -119,7 +121,7 @@ def edit_json(edit: Edit) -> dict[str, Any]:
     """An edit for programs."""
     changes = [{"argument": path, "before": was, "after": is_} for path, was, is_ in edit.changes]
     said = {"revision": edit.revision, "editor": edit.editor, "at": edit.at, "reason": edit.reason}
-    return {**said, "is_by_operator": edit.is_by_operator, "changes": changes}
+    return {**said, "is_by_operator": edit.is_by_operator, "is_by_provider": edit.is_by_provider, "changes": changes}
 
 
 def _foot(card: Card) -> list[tuple[Text, Text]]:

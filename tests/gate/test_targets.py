@@ -1,0 +1,233 @@
+"""What an action stands on at the provider is read again before it is sent; different is not what was approved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from gate.stage import POLICY, Stage, make_stage
+from seikyu.errors import LoginRequired, ProviderUnavailable, Text, VoteRefused
+from seikyu.gate import audit, freezing
+from seikyu.gate.actions import Action, State
+from seikyu.gate.targets import Found
+from seikyu.spec import Lost
+
+pytestmark = pytest.mark.both_stores
+
+DOWN = ProviderUnavailable(Text("応答がありません。", "It does not answer."))
+
+
+@pytest.fixture
+def stage(tmp_path: Path, database_url: SecretStr | None) -> Generator[Stage]:
+    made = make_stage(tmp_path / "home", database_url=database_url, has_target=True)
+    yield made
+    made.store.close()
+    made.presence.leave()
+
+
+def approved(stage: Stage, amount: int = 100_000) -> Action:
+    return stage.approve(stage.propose("A-1", amount), stage.enrol("tanaka"))
+
+
+def last_record(stage: Stage, action: Action) -> dict[str, object]:
+    with stage.store.read() as tx:
+        return dict(audit.history(tx, action.id)[-1])
+
+
+async def test_what_did_not_change_is_read_once_more_and_sent_once(stage: Stage) -> None:
+    done = await stage.executor.execute(approved(stage).id)
+
+    assert (done.state, stage.provider.target_reads, stage.provider.sends) == (State.SUCCEEDED, 1, 1)
+    assert done.content["target"] == stage.provider.target
+
+
+@pytest.mark.fault("F50")
+async def test_what_changed_after_the_approval_is_not_sent_and_is_shown_and_judged_anew(stage: Stage) -> None:
+    action = approved(stage)
+    stage.provider.target = {"counterparty_name": "株式会社乗取", "email": "evil\u202e@example.jp"}
+
+    after = await stage.executor.execute(action.id)
+
+    card = stage.cards.card(action.id)
+    assert (after.state, after.revision, after.approvers, stage.provider.sends) == (State.AWAITING, 2, 1, 0)
+    assert after.content["target"] == stage.provider.target
+    assert (after.particulars.counterparty_name, card.approvals) == ("株式会社乗取", ())
+    assert card.notes[-1].en == (
+        "Changed at the provider after it was approved: Customer name 株式会社青葉商事 → 株式会社乗取;"
+        " email a@example.jp → evil⟨U+202E⟩@example.jp."
+    )
+    assert [(edit.editor, edit.is_by_provider, edit.changes[0]) for edit in card.edits] == [
+        ("mfkessai", True, ("counterparty_name", "株式会社青葉商事", "株式会社乗取"))
+    ]
+    assert last_record(stage, action)["target"] == {
+        "counterparty_name": {"before": "株式会社青葉商事", "after": "株式会社乗取"},
+        "email": {"before": "a@example.jp", "after": "evil⟨U+202E⟩@example.jp"},
+    }
+    assert audit.verify(stage.store).fault is None
+
+
+async def test_the_new_revision_is_approved_by_a_new_seal_and_then_sent_once(stage: Stage) -> None:
+    action, key = stage.propose("A-1", 100_000), stage.enrol("tanaka")
+    stage.approve(action, key)
+    stage.provider.target = {"counterparty_name": "青葉HD"}
+    asked = await stage.executor.execute(action.id)
+
+    with pytest.raises(VoteRefused):
+        stage.approve(action, key)
+    stage.approve(asked, key)
+    done = await stage.executor.execute(action.id)
+
+    assert (done.state, stage.provider.sends) == (State.SUCCEEDED, 1)
+    assert audit.verify(stage.store).fault is None
+
+
+async def test_an_edited_action_whose_target_changes_keeps_its_editors_out(stage: Stage) -> None:
+    editor, other = stage.enrol("tanaka"), None
+    other = stage.enrol("sato", editor)
+    edited = stage.revisions.revise(stage.draft(stage.propose("A-1", 100_000), 90_000), key=editor)
+    stage.approve(edited, other)
+    stage.provider.target = {"counterparty_name": "青葉HD"}
+
+    asked = await stage.executor.execute(edited.id)
+
+    with pytest.raises(VoteRefused):
+        stage.approve(asked, editor)
+    stage.approve(asked, other)
+    assert (await stage.executor.execute(asked.id)).state is State.SUCCEEDED
+    assert audit.verify(stage.store).fault is None
+
+
+@pytest.mark.fault("F50")
+async def test_a_target_that_is_gone_counts_as_changed(stage: Stage) -> None:
+    action = approved(stage)
+    stage.provider.target = {}
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, stage.provider.sends) == (State.AWAITING, 0)
+    assert after.note_texts[-1].ja == (
+        "承認の後に提供元の内容が変わりました: 顧客名 株式会社青葉商事 → —、email a@example.jp → —。"
+    )
+
+
+async def test_what_the_policy_let_through_alone_is_seen_by_a_person_once_it_changed(stage: Stage) -> None:
+    action = stage.propose("A-1", 50_000)
+    stage.provider.target = {"counterparty_name": "青葉HD"}
+
+    [after] = await stage.executor.sweep()
+
+    assert (action.state, after.state, after.approvers) == (State.APPROVED, State.AWAITING, 1)
+    assert after.decision.why == ["target_changed: 提供元の内容が承認の後に変わりました"]
+    assert stage.provider.sends == 0
+
+
+@pytest.mark.fault("F50")
+async def test_a_change_that_the_policy_denies_is_denied_and_says_what_changed(stage: Stage) -> None:
+    action = approved(stage)
+    stage.provider.target = stage.provider.target | {"amount": "6000000"}
+
+    after = await stage.executor.execute(action.id)
+
+    said = after.outcome_text or Text("", "")
+    assert (after.state, after.particulars.amount, stage.provider.sends) == (State.DENIED, 6_000_000, 0)
+    assert said.en == "too-large: too large Changed at the provider after it was approved: amount — → 6000000."
+    assert audit.verify(stage.store).fault is None
+
+
+async def test_a_stricter_policy_is_asked_before_anything_is_read(stage: Stage) -> None:
+    action = approved(stage, 900_000)
+    stage.settings.policy_file.write_text(POLICY.replace("amount_over = 1_000_000", "amount_over = 100_000"))
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, after.approvers, stage.provider.target_reads) == (State.AWAITING, 2, 0)
+
+
+@pytest.mark.fault("F50")
+@pytest.mark.parametrize(
+    "fault,wait_s",
+    [(DOWN, 5), (LoginRequired(Text("接続が切れました。", "The login is gone.")), 60), (RuntimeError("ours"), 5)],
+)
+async def test_what_cannot_be_read_is_not_sent_and_is_tried_again_later(
+    stage: Stage, fault: Exception, wait_s: int
+) -> None:
+    action = approved(stage)
+    stage.provider.target_fault = fault
+
+    waiting = await stage.executor.execute(action.id)
+    stage.provider.target_fault = None
+    too_early = await stage.executor.sweep()
+    stage.clock.advance(seconds=wait_s)
+    [done] = await stage.executor.sweep()
+
+    assert (waiting.state, waiting.revision, waiting.written, too_early) == (State.APPROVED, 1, "no", [])
+    assert "could not be read again before sending" in (waiting.outcome_text or Text("", "")).en
+    assert (done.state, stage.provider.sends) == (State.SUCCEEDED, 1)
+    assert audit.verify(stage.store).fault is None
+
+
+async def test_nothing_is_read_while_everything_is_frozen_or_once_the_approval_is_over(stage: Stage) -> None:
+    action = approved(stage)
+    freezing.freeze(stage.store, stage.clock, os_user="x", operator=None, reason="look first")
+    frozen = await stage.executor.execute(action.id)
+    stage.clock.advance(days=2)
+
+    after = await stage.executor.execute(action.id)
+
+    assert (frozen.state, after.state, stage.provider.target_reads) == (State.APPROVED, State.EXPIRED, 0)
+
+
+@pytest.mark.sqlite_only
+async def test_a_change_that_is_taken_out_of_the_store_again_is_missed(stage: Stage) -> None:
+    action = approved(stage)
+    stage.provider.target = {"counterparty_name": "青葉HD"}
+    await stage.executor.execute(action.id)
+    with stage.store.write() as tx:
+        tx.connection.execute("DELETE FROM revision")
+
+    assert [fault.en for fault in audit.verify(stage.store).faults] == [
+        f"the edits of action {action.id} are not those the log says"
+    ]
+
+
+async def test_what_was_read_for_other_content_does_not_count(stage: Stage) -> None:
+    action = approved(stage)
+
+    after = await stage.executor.execute(action.id, Found("0" * 64, {"counterparty_name": "somebody else"}))
+
+    assert (after.state, after.revision, stage.provider.target_reads) == (State.SUCCEEDED, 1, 1)
+
+
+async def test_what_the_same_call_has_just_read_is_not_read_once_more(stage: Stage) -> None:
+    action = stage.propose("A-1", 50_000)
+
+    done = await stage.executor.execute(action.id, Found(action.digest, dict(stage.provider.target)))
+
+    assert (done.state, stage.provider.target_reads, stage.provider.sends) == (State.SUCCEEDED, 0, 1)
+
+
+async def test_a_second_attempt_reads_again_and_a_change_then_is_never_called_not_written(stage: Stage) -> None:
+    action = approved(stage)
+    stage.provider.answers.append(lambda _request: Lost(Text("切断", "cut")))
+    await stage.executor.execute(action.id)
+    for _ in range(20):  # looked up until it is proven absent
+        stage.clock.advance(seconds=10)
+        stage.provider.target = {"counterparty_name": "青葉HD"}
+        await stage.executor.sweep()
+    after = stage.find(action.id)
+
+    assert (after.state, after.written, stage.provider.sends) == (State.AWAITING, "unknown", 1)
+
+
+@pytest.mark.sqlite_only
+def test_an_operation_without_a_target_has_the_same_content_as_ever(tmp_path: Path) -> None:
+    plain = make_stage(tmp_path / "plain")
+    action = plain.propose("A-1", 100_000)
+    plain.store.close()
+    plain.presence.leave()
+
+    assert "target" not in json.loads(action.canonical)
