@@ -29,6 +29,11 @@ DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
 
 _PUBLIC_NAME: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
+LEAST_YEARS: Final = 10
+"""Books: 10 years (会社法432条2項); electronic transactions: 7, or 10 after a loss (電帳法)."""
+
+MOST_YEARS: Final = 100
+
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -100,6 +105,10 @@ class Settings:
     """`SEIKYU_ESCALATE_TO`: operators, or a group, that an escalation names; empty means every operator."""
     anchor_command: tuple[str, ...] = ()
     """`SEIKYU_ANCHOR_COMMAND`: a program that takes each anchor to another place."""
+    retention_years: int = LEAST_YEARS
+    """`SEIKYU_RETENTION_YEARS`: how long records and documents are kept at least; see `gate.retention`."""
+    legal_hold: str | None = None
+    """`SEIKYU_LEGAL_HOLD`: why nothing may be deleted for now, whatever its age."""
     database_url: SecretStr | None = None
     """`SEIKYU_DATABASE_URL`, from the environment or `.env`: PostgreSQL; without it a SQLite file in `home` counts."""
     master_key: SecretStr | None = None
@@ -346,6 +355,31 @@ def _command(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
     return words
 
 
+def _retention_years(env: Mapping[str, str]) -> int:
+    """Fewer than the law's 10 years only when the operator says so twice."""
+    given = (env.get("SEIKYU_RETENTION_YEARS") or str(LEAST_YEARS)).strip()
+    years = int(given) if given.isascii() and given.isdigit() and len(given) <= len(str(MOST_YEARS)) else 0
+    if not 1 <= years <= MOST_YEARS:
+        raise ConfigurationError(
+            Text(
+                f"SEIKYU_RETENTION_YEARS は 1〜{MOST_YEARS} の整数（年）で書いてください。",
+                f"SEIKYU_RETENTION_YEARS must be a whole number of years from 1 to {MOST_YEARS}, such as 10.",
+            )
+        )
+    if years < LEAST_YEARS and not _flag(env.get("SEIKYU_RETENTION_SHORTER")):
+        raise ConfigurationError(
+            Text(
+                f"SEIKYU_RETENTION_YEARS={years} は会社法・電帳法の {LEAST_YEARS} 年より短い期間です。",
+                f"SEIKYU_RETENTION_YEARS={years} is shorter than the {LEAST_YEARS} years that the law may ask for.",
+            ),
+            Text(
+                "短くしてよいと確かめたら SEIKYU_RETENTION_SHORTER=yes も設定してください。",
+                "Once you know that it may be, set SEIKYU_RETENTION_SHORTER=yes as well.",
+            ),
+        )
+    return years
+
+
 def _database_url(value: str | None) -> SecretStr | None:
     if not value:
         return None
@@ -391,6 +425,8 @@ def read_settings(config: Path | None = None) -> Settings:
         notify_command=_command("SEIKYU_NOTIFY_COMMAND", env),
         escalate_to=_words(env.get("SEIKYU_ESCALATE_TO")),
         anchor_command=_command("SEIKYU_ANCHOR_COMMAND", env),
+        retention_years=_retention_years(env),
+        legal_hold=(env.get("SEIKYU_LEGAL_HOLD") or "").strip() or None,
         database_url=_database_url(env.get("SEIKYU_DATABASE_URL")),
         master_key=None if not key else SecretStr(key),
         timing=_timing(env),

@@ -21,6 +21,7 @@ from typing import IO, Any, Final, TypeAlias
 from seikyu.errors import ConfigurationError, StoreDamaged, Text
 from seikyu.gate.actions import STATE_TEXT, Action, actions
 from seikyu.gate.audit import GENESIS
+from seikyu.gate.retention import Retention, state_in
 from seikyu.models import JST, jst_date, moment, shown, timestamp
 from seikyu.spec import FileDigest, OpenFile
 from seikyu.store.database import Row, Store, Tx
@@ -83,6 +84,7 @@ def export(
     day_from: date = date.min,
     day_to: date = date.max,
     with_files: bool = False,
+    retention: Retention | None = None,
 ) -> Exported:
     """Write everything whose business day is in the range into a new folder; the manifest comes last.
 
@@ -103,6 +105,7 @@ def export(
             "made_at": timestamp(now),
             "business_days": {"from": day_from.isoformat(), "to": day_to.isoformat()},
             "is_whole_log": records == head["seq"],
+            "retention": state_in(tx, retention or Retention(), jst_date(now)).as_json,
             "log": {"records": head["seq"], "head": head["hash"]},
             "exported": {"actions": len(found), "records": records, "documents": len(documents)},
             "columns": {

@@ -13,12 +13,13 @@ from seikyu.gate import audit as audit_log
 from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.pardons import pardons
 from seikyu.gate.search import Wanted
-from seikyu.models import shown, yen_text
+from seikyu.models import jst_date, shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 
 if TYPE_CHECKING:
     from seikyu.gate.anchors import AnchorLines
+    from seikyu.gate.retention import Retention
     from seikyu.gate.search import Hits
 
 _JSON = click.option("--json", "as_json", is_flag=True)
@@ -222,6 +223,27 @@ def _hit_row(house: House, action: Action) -> tuple[str, ...]:
     )
 
 
+def _retention(house: House) -> Retention:
+    from seikyu.gate.retention import Retention
+
+    return Retention(house.settings.retention_years, house.settings.legal_hold)
+
+
+@audit.command()
+@_JSON
+@click.pass_obj
+def retention(house: House, *, as_json: bool) -> None:
+    """保存期間 / How long everything is kept, and from which day a document need not be."""
+    from seikyu.gate.retention import state
+
+    rooms = house.rooms()
+    said = state(rooms.store, _retention(house), jst_date(rooms.clock.now()))
+    if as_json:
+        screen.print_json(said.as_json)
+    else:
+        screen.say(said.text, house.lang, "bold red" if said.retention.legal_hold else None)
+
+
 @audit.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @_FROM
@@ -244,6 +266,7 @@ def export(
         day_from=days[0],
         day_to=days[1],
         with_files=with_files,
+        retention=_retention(house),
     )
     counts = {"actions": made.actions, "records": made.records, "documents": made.documents}
     if as_json:
