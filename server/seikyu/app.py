@@ -335,6 +335,7 @@ class _Opened:
 
     def __init__(self, home: Home) -> None:
         from seikyu.gate.anchors import AnchorFile, Anchoring
+        from seikyu.gate.batches import Batches
         from seikyu.gate.cards import CardIndex
         from seikyu.gate.claims import Claims, mark_reversed
         from seikyu.gate.events import EventBook
@@ -390,6 +391,7 @@ class _Opened:
         self.ballots = BallotBox(
             self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
         )
+        self.batches = Batches(self.store, self.cards, self.ballots, settings.batch)
         self._clients: dict[str, Client] = {}
 
     @cached_property
@@ -466,6 +468,7 @@ class _Opened:
             revisions=self.revisions,
             cards=self.cards,
             ballots=self.ballots,
+            batches=self.batches,
             executor=self.executor,
             anchors=self.anchors,
             anchor_copies=self.copies,

@@ -34,6 +34,9 @@ LEAST_YEARS: Final = 10
 
 MOST_YEARS: Final = 100
 
+MAX_BATCH: Final = 100
+"""Requests in one batch, whatever the configuration says."""
+
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -67,6 +70,16 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchCap:
+    """How much may be approved with one passphrase."""
+
+    count: int = 50
+    """`SEIKYU_BATCH_COUNT`: requests, 1 to 100; the page's form holds no more."""
+    yen: int = 10_000_000
+    """`SEIKYU_BATCH_YEN`: their amounts together."""
+
+
+@dataclass(frozen=True, slots=True)
 class SlackApp:
     """The Slack app that speaks for this house; its secrets are in the vault."""
 
@@ -97,6 +110,7 @@ class Settings:
     connections: tuple[Connection, ...] = ()
     slack: SlackApp | None = None
     timing: Timing = field(default_factory=Timing)
+    batch: BatchCap = field(default_factory=BatchCap)
     anchors: Path | None = None
     """`SEIKYU_AUDIT_ANCHORS`: where the heads of the audit log are written down."""
     notify_command: tuple[str, ...] = ()
@@ -430,7 +444,23 @@ def read_settings(config: Path | None = None) -> Settings:
         database_url=_database_url(env.get("SEIKYU_DATABASE_URL")),
         master_key=None if not key else SecretStr(key),
         timing=_timing(env),
+        batch=_batch(env),
     )
+
+
+def _batch(env: Mapping[str, str]) -> BatchCap:
+    cap = BatchCap()
+    count, yen = (
+        env.get(f"SEIKYU_BATCH_{name}") or str(usual) for name, usual in (("COUNT", cap.count), ("YEN", cap.yen))
+    )
+    if not all(re.fullmatch(r"[0-9]{1,15}", value) for value in (count, yen)) or not 1 <= int(count) <= MAX_BATCH:
+        raise ConfigurationError(
+            Text(
+                f"SEIKYU_BATCH_COUNT は1から{MAX_BATCH}、SEIKYU_BATCH_YEN は0以上の整数で書いてください。",
+                f"SEIKYU_BATCH_COUNT must be 1 to {MAX_BATCH} and SEIKYU_BATCH_YEN whole yen, such as 50 and 10000000.",
+            )
+        )
+    return BatchCap(int(count), int(yen))
 
 
 def _timing(env: Mapping[str, str]) -> Timing:

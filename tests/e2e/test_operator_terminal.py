@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,44 @@ def test_check_names_a_role_that_nobody_holds(terminal: Terminal) -> None:
 
     assert "No operator holds the role accounting." in before.output
     assert "No operator holds" not in after.output
+
+
+def test_several_are_shown_with_their_total_and_each_result_is_told(terminal: Terminal) -> None:
+    terminal.run("operator", "add", "sato", "--by", "tanaka", secret_fd=PASSPHRASE, by_secret_fd=PASSPHRASE)
+    first, second = terminal.propose("AAAA-0001", 2_000_000), terminal.propose("AAAA-0002", 2_000_001)
+
+    ids = (first.id, "act-none", second.id)
+    done = terminal.run("approve", *ids, "--by", "tanaka", secret_fd=PASSPHRASE)
+    again = terminal.run("approve", first.id, second.id, "--by", "tanaka", "--json", secret_fd=PASSPHRASE)
+
+    assert (done.exit_code, again.exit_code) == (1, 1)
+    assert "2 requests, 4,000,001円 in all" in done.stderr
+    assert "2,000,001円  株式会社青葉商事" in done.stderr
+    assert "act-none" in done.stderr
+    assert "waiting for approval" in done.stdout
+    told = json.loads(again.stdout)
+    assert (told["count"], told["total_yen"]) == (2, 4_000_001)
+    assert [(row["action_id"], row["counted"]) for row in told["results"]] == [(first.id, False), (second.id, False)]
+    assert "recorded already" in told["results"][0]["error"]
+    assert terminal.json("show", first.id)["approvals"] == ["tanaka"]
+
+
+def test_several_approved_are_executed_one_after_the_other(terminal: Terminal) -> None:
+    first, second = terminal.propose("AAAA-0001"), terminal.propose("AAAA-0002")
+
+    done = terminal.run("approve", first.id, second.id, "--by", "tanaka", "--json", secret_fd=PASSPHRASE)
+
+    assert done.exit_code == 3  # approved, and no login to send them with
+    assert [row["state"] for row in json.loads(done.stdout)["results"]] == ["approved", "approved"]
+    assert "seikyu connect mfk-main" in terminal.json("show", second.id)["outcome"]
+
+
+def test_a_batch_above_the_cap_or_with_a_wrong_passphrase_approves_nothing(terminal: Terminal) -> None:
+    large = [terminal.propose(f"AAAA-000{n}", 4_000_000) for n in range(3)]
+
+    above = terminal.run("approve", *(one.id for one in large), "--by", "tanaka", secret_fd=PASSPHRASE)
+    wrong = terminal.run("approve", *(one.id for one in large[:2]), "--by", "tanaka", secret_fd="not the passphrase")
+
+    assert (above.exit_code, wrong.exit_code) == (1, 1)
+    assert "at most 10,000,000円 in all; these are 12,000,000円" in above.output
+    assert [terminal.json("show", one.id)["approvals"] for one in large] == [[], [], []]

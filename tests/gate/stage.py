@@ -15,6 +15,7 @@ from seikyu.errors import ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find, new_action_id
 from seikyu.gate.anchors import AnchorFile
+from seikyu.gate.batches import Batches
 from seikyu.gate.canonical import canonical
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.claims import Claims
@@ -165,6 +166,7 @@ class Stage:
     desk: Desk
     revisions: Revisions
     ballots: BallotBox
+    batches: Batches
     claims: Claims
     reconciliation: Reconciliation
     executor: Executor
@@ -300,6 +302,7 @@ def make_stage(
         store, clock, settings, book=book, operations=operations, presence=presence, restoration=restoration
     )
     reconciliation = Reconciliation(store, clock, settings.timing, claims, presence)
+    ballots, cards = BallotBox(store, clock, settings.timing), CardIndex(store, operations, None)
     return Stage(
         store=store,
         clock=clock,
@@ -307,11 +310,12 @@ def make_stage(
         settings=settings,
         desk=Desk(store, clock, settings, book),
         revisions=Revisions(store, clock, settings, book),
-        ballots=BallotBox(store, clock, settings.timing),
+        ballots=ballots,
+        batches=Batches(store, cards, ballots, settings.batch),
         claims=claims,
         reconciliation=reconciliation,
         executor=Executor(store, clock, claims, reconciliation=reconciliation, client_of=lambda _connection: provider),
-        cards=CardIndex(store, operations, None),
+        cards=cards,
         operation=operation,
         presence=presence,
         restoration=restoration,

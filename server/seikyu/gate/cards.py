@@ -18,7 +18,7 @@ from seikyu.gate.seats import lacking
 from seikyu.gate.targets import PARTICULARS
 from seikyu.gate.votes import approvals, check_digest, conclusions
 from seikyu.models import JST, moment, shown, yen_text
-from seikyu.spec import ActionView, CardLine, WriteOperation
+from seikyu.spec import ActionView, CardLine, Particulars, WriteOperation
 from seikyu.store.database import Store, Tx
 
 NEXT: Final[Mapping[State, Text]] = {
@@ -73,6 +73,7 @@ class Card:
     state: State
     state_text: Text
     title: Text
+    particulars: Particulars
     head: tuple[CardLine, ...]
     """Amount, counterparty, account: the first things to check."""
     lines: tuple[CardLine, ...]
@@ -131,6 +132,7 @@ class CardIndex:
             state=action.state,
             state_text=STATE_TEXT[action.state],
             title=operation.title,
+            particulars=action.particulars,
             head=_head(action),
             lines=(*operation.describe(action.request), *_target_lines(action, operation)),
             why=tuple(action.decision.why),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import click
@@ -16,6 +17,7 @@ from seikyu.gate.execution import is_settled
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.models import moment, shown, yen_text
 from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.batches import Approver, approve_all
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.secrets import read_secret
 
@@ -123,7 +125,7 @@ def _decide(
 
 
 @click.command()
-@click.argument("action_id")
+@click.argument("action_ids", nargs=-1, required=True, metavar="ACTION_ID...")
 @_BY
 @click.option("--reason", default="")
 @_FOR
@@ -132,7 +134,7 @@ def _decide(
 @click.pass_obj
 def approve(
     house: House,
-    action_id: str,
+    action_ids: tuple[str, ...],
     *,
     operator: str,
     reason: str,
@@ -140,19 +142,28 @@ def approve(
     secret_fd: int | None,
     as_json: bool,
 ) -> None:
-    """承認して実行 / Approve what is shown; it is sent at once when enough have approved."""
+    """承認して実行 / Approve what is shown; it is sent at once when enough have approved. Several: one passphrase."""
+    action_id, *others = action_ids
+    if others:
+        by = Approver(operator=operator, reason=reason, acting_for=acting_for, secret_fd=secret_fd)
+        carry_out = partial(_run_out, house)
+        approve_all(house, action_ids, by, carry_out, as_json=as_json)
+        return
     action = _decide(
         house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd, acting_for=acting_for
     )
     try:
         if action.state is State.APPROVED and not _say_frozen(house):
-            approved = action
-            action = house.run(lambda: _carry_out(house, approved))
+            action = _run_out(house, action)
     finally:
         house.rooms().anchors.keep_up(at_once=True)
     _report(house, action, as_json=as_json)
     if action.state not in {State.AWAITING, State.SUCCEEDED}:
         raise SystemExit(3)
+
+
+def _run_out(house: House, action: Action) -> Action:
+    return house.run(lambda: _carry_out(house, action))
 
 
 async def _carry_out(house: House, action: Action) -> Action:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from seikyu.gate.anchor_copies import AnchorCopies
     from seikyu.gate.anchors import Anchoring
+    from seikyu.gate.batches import Batches
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
@@ -39,6 +40,7 @@ class Operations:
     revisions: Revisions
     cards: CardIndex
     ballots: BallotBox
+    batches: Batches
     executor: Executor
     anchors: Anchoring
     anchor_copies: AnchorCopies | None
