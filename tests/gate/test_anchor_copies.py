@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from gate.stage import Stage
 from seikyu.errors import NotDelivered, Text
 from seikyu.gate import audit
-from seikyu.gate.anchor_copies import MAX_WAIT_S, AnchorCopies, AnchorSink
+from seikyu.gate.anchor_copies import MAX_WAIT_S, AnchorCopies, AnchorSink, Place
 from seikyu.gate.anchors import Anchor, AnchorFile, Anchoring
 from seikyu.gate.hooks import AnchorCommand
 
@@ -142,3 +144,60 @@ async def test_a_program_that_fails_keeps_the_anchor_on_the_list(stage: Stage) -
     await there.keep_up()
 
     assert list(there.behind()) == written
+
+
+async def test_a_place_out_of_order_is_tried_at_times_twice_as_far_apart_up_to_a_quarter_of_an_hour(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf()
+    shelf.is_broken = True
+    there = copies(stage, shelf)
+    anchor(stage)
+    begin, tried = stage.clock.now(), list[int]()
+
+    while len(tried) < 9:
+        before = shelf.tried
+        await there.keep_up()
+        if shelf.tried > before:
+            tried.append((stage.clock.now() - begin) // timedelta(seconds=1))
+        stage.clock.advance(seconds=5)
+    shelf.is_broken = False
+    stage.clock.advance(seconds=MAX_WAIT_S)
+    await there.keep_up()
+    shelf.is_broken = True
+    anchor(stage)
+    again = shelf.tried
+    for _ in range(3):
+        await there.keep_up()
+        stage.clock.advance(seconds=5)
+
+    assert tried == [0, 10, 30, 70, 150, 310, 630, 1270, 2170]
+    assert shelf.tried - again == 2, "at once, and ten seconds later"
+    assert len(caplog.records) == 2
+
+
+def test_how_far_the_place_has_come_is_one_private_line_that_is_written_over(tmp_path: Path) -> None:
+    place = Place(tmp_path / "copied")
+    long = Anchor(at="2026-11-21T03:00:00.000000Z", records=10_000, head="a" * 64)
+    short = Anchor(at="2026-11-21T03:00:00.000000Z", records=2, head="b" * 64)
+
+    told = [place.last()]
+    for one in (long, short):
+        place.move(one)
+        told.append(place.last())
+
+    assert told == [None, long, short]
+    assert (tmp_path / "copied").read_text(encoding="utf-8") == f"{short.model_dump_json()}\n"
+    assert stat.S_IMODE((tmp_path / "copied").stat().st_mode) == 0o600
+
+
+async def test_a_place_that_took_some_is_told_only_of_the_rest(stage: Stage) -> None:
+    written = anchor(stage, 3)
+    shelf = Shelf()
+    there = copies(stage, shelf)
+    Place(stage.settings.anchors_file.with_name("anchors.jsonl.copied")).move(written[1])
+
+    assert there.behind() == (written[2],)
+    await there.copy()
+
+    assert (shelf.kept, there.behind()) == ([written[2]], ())

@@ -13,7 +13,7 @@ from gate.forgery import restamp
 from gate.stage import Stage
 from seikyu.errors import ConfigurationError, StoreDamaged
 from seikyu.gate import audit
-from seikyu.gate.anchors import EVERY_RECORDS, AnchorFile, Anchoring, AnchorLines
+from seikyu.gate.anchors import EVERY_RECORDS, Anchor, AnchorFile, Anchoring, AnchorLines, parsed
 from seikyu.settings import read_settings
 
 
@@ -157,3 +157,86 @@ def test_the_anchor_file_may_lie_elsewhere_but_not_in_the_database(
     monkeypatch.setenv("SEIKYU_AUDIT_ANCHORS", str(tmp_path / "seikyu.db-wal"))
     with pytest.raises(ConfigurationError):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "count,hours,anchored",
+    [(EVERY_RECORDS - 1, 0, False), (EVERY_RECORDS, 0, True), (1, 23, False), (1, 24, True), (0, 48, False)],
+)
+def test_an_anchor_is_due_at_the_hundredth_new_record_or_with_a_new_one_after_exactly_a_day(
+    stage: Stage, count: int, hours: int, *, anchored: bool
+) -> None:
+    stage.propose("A-1", 100_000)
+    keeper = anchoring(stage)
+    keeper.keep_up()
+    with stage.store.write() as tx:
+        for _ in range(count):
+            audit.append(tx, stage.clock.now(), "seen")
+    stage.clock.advance(hours=hours)
+
+    keeper.keep_up()
+
+    assert records(stage) == ([1, 1 + count] if anchored else [1])
+
+
+def test_a_fault_is_logged_again_when_there_was_a_good_time_between(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.propose("A-1", 100_000)
+    keeper, path = anchoring(stage), stage.settings.anchors_file
+
+    for _ in range(2):
+        path.mkdir()
+        keeper.keep_up(at_once=True)
+        path.rmdir()
+        keeper.keep_up(at_once=True)
+        path.unlink()
+        stage.propose(f"A-{len(caplog.records)}-more", 50_000)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_a_log_that_vanished_is_not_anchored_and_an_empty_one_has_nothing_to_anchor(stage: Stage) -> None:
+    keeper = anchoring(stage)
+    nothing = keeper.anchor()
+    stage.propose("A-1", 100_000)
+    keeper.anchor()
+    connection = raw(stage)
+    connection.execute("DELETE FROM audit")
+    connection.close()
+
+    with pytest.raises(StoreDamaged, match="shorter than its last anchor"):
+        keeper.anchor()
+    assert (nothing, records(stage)) == (None, [1])
+
+
+def test_the_file_and_its_folders_are_made_private_and_its_size_is_known(tmp_path: Path) -> None:
+    file = AnchorFile(tmp_path / "a" / "b" / "anchors.jsonl")
+    before = (file.size(), file.read())
+    kept = [Anchor(at="2026-11-21T03:00:00.000000Z", records=number, head="a" * 64) for number in (1, 2)]
+
+    for anchor in kept:
+        file.keep(anchor)
+
+    content = "".join(f"{anchor.model_dump_json()}\n" for anchor in kept)
+    assert before == (0, AnchorLines())
+    assert file.path.read_text(encoding="utf-8") == content
+    assert (file.size(), file.read()) == (len(content), AnchorLines(tuple(kept)))
+    assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"at":"2026-11-21T03:00:00.000000Z","records":0,"head":"' + b"a" * 64 + b'"}',
+        b'{"at":"2026-11-21T03:00:00.000000Z","records":1,"head":"' + b"a" * 63 + b'"}',
+        b'{"at":"someday","records":1,"head":"' + b"a" * 64 + b'"}',
+    ],
+    ids=["empty", "null", "deep", "no text", "no record", "short", "no moment"],
+)
+def test_a_line_that_is_no_anchor_is_none(line: bytes) -> None:
+    assert parsed(line) is None

@@ -101,3 +101,10 @@ def test_a_role_is_tried_by_an_example_that_hits_its_rule_and_names_it() -> None
     found = gaps(books, fresh, example("duplicate = true", roles=named), example("first_with_customer = true"))
 
     assert found == [Gap("fresh", naming("accounting"))]
+
+
+def test_an_example_on_one_side_only_leaves_the_other_missing() -> None:
+    rule = ask("large", "amount_over = 10")
+
+    assert gaps(rule, example("amount = 11")) == [Gap("large", MISSES), Gap("large", at("amount_over", "amount", 10))]
+    assert gaps(rule, example("amount = 10")) == [Gap("large", HITS), Gap("large", at("amount_over", "amount", 11))]

@@ -17,7 +17,8 @@ import pytest
 
 from gate.stage import Stage
 from seikyu.errors import ConfigurationError, StoreDamaged, Text
-from seikyu.gate.export import Exported, cell, export
+from seikyu.gate import audit
+from seikyu.gate.export import COLUMNS, DOCUMENT_COLUMNS, Exported, cell, export
 from seikyu.spec import FileDigest
 
 DOCUMENT = b"%PDF-1.7 a bill"
@@ -170,3 +171,101 @@ def test_what_is_handed_over_is_private_until_somebody_gives_it_away(stage: Stag
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+
+
+def test_the_manifest_says_what_was_asked_for_and_what_is_in_the_folder(stage: Stage, tmp_path: Path) -> None:
+    propose_document(stage, "A-1", SHA256)
+    folder = tmp_path / "a" / "b"
+
+    made = hand_over(stage, folder, day_from=date(2026, 11, 1), day_to=date(2026, 11, 30), with_files=True)
+
+    with stage.store.read() as tx:
+        head = tx.one("audit_head")
+    assert head is not None
+    manifest = (folder / "manifest.json").read_bytes()
+    names = ["actions.csv", "audit.jsonl", f"documents/{SHA256}.pdf", "documents.csv"]
+    contents = {name: (folder / name).read_bytes() for name in names}
+    assert made == Exported(folder, hashlib.sha256(manifest).hexdigest(), 1, 1, 1)
+    said = json.loads(manifest)
+    del said["retention"]
+    assert said == {
+        "made_at": "2026-11-21T03:00:00.000000Z",
+        "business_days": {"from": "2026-11-01", "to": "2026-11-30"},
+        "is_whole_log": True,
+        "log": {"records": 1, "head": head["hash"]},
+        "exported": {"actions": 1, "records": 1, "documents": 1},
+        "columns": {
+            "actions.csv": [name for _, name, _ in COLUMNS],
+            "documents.csv": [name for _, name in DOCUMENT_COLUMNS],
+        },
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in contents.items()
+        },
+    }
+    assert stat.S_IMODE((folder / "documents").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / f"documents/{SHA256}.pdf").stat().st_mode) == 0o600
+
+
+def test_every_cell_of_the_table_is_quoted_and_the_rows_are_in_the_order_of_their_days(
+    stage: Stage, tmp_path: Path
+) -> None:
+    late = stage.propose("A-1", 1, transaction_date=date(2026, 11, 20))
+    early = stage.propose("A-2", 2, transaction_date=date(2026, 1, 2), counterparty_id=None)
+
+    hand_over(stage, tmp_path / "out")
+
+    text = (tmp_path / "out" / "actions.csv").read_text(encoding="utf-8-sig")
+    header, first, second = text.splitlines()
+    assert header == ",".join(f'"{ja}"' for ja, _, _ in COLUMNS)
+    assert [line.split(",")[6] for line in (first, second)] == [f'"{early.id}"', f'"{late.id}"']
+    assert first == ",".join(
+        f'"{value}"'
+        for value in (
+            "2026-01-02", 2, "株式会社青葉商事", "", "承認済み・実行前", "approved", early.id,
+            "mfkessai.create_transaction", "mfk-main", "suzuki", "2026-11-21 12:00:00", "2026-11-21 12:00:00",
+            0, "", "", "", "", early.digest,
+        )
+    )  # fmt: skip
+
+
+def test_a_row_about_no_action_goes_with_its_day_in_japan(stage: Stage, tmp_path: Path) -> None:
+    for hours in (0, 12, 24):  # 12:00 on the 21st, 00:00 on the 22nd, 00:00 on the 23rd in Japan
+        stage.clock.advance(hours=12 if hours == 24 else hours)
+        with stage.store.write() as tx:
+            audit.append(tx, stage.clock.now(), f"after-{hours}")
+        if hours == 12:
+            stage.clock.advance(hours=12)
+
+    hand_over(stage, tmp_path / "out", day_from=date(2026, 11, 22), day_to=date(2026, 11, 22))
+
+    lines = (tmp_path / "out" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["after-12"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_its_reason(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError) as caught:
+        hand_over(stage, tmp_path / "file" / "out")
+
+    assert caught.value.what.en == f"{tmp_path / 'file' / 'out'} cannot be written (Not a directory)."
+
+
+@pytest.mark.parametrize(
+    "name,suffix", [("a.PDF", ".pdf"), ("a.jpeg", ".jpeg"), ("a.exe", ""), ("a.pdf.exe", ""), ("pdf", "")]
+)
+def test_a_copy_keeps_only_an_ending_that_is_known(stage: Stage, tmp_path: Path, name: str, suffix: str) -> None:
+    proposal = stage.proposal("A-1", 70_000)
+    files = tuple(FileDigest(field="file", name=name, size=len(DOCUMENT), sha256=SHA256) for _ in range(2))
+    request = proposal.plan.request.model_copy(update={"files": files})
+    stage.desk.propose(replace(proposal, plan=replace(proposal.plan, request=request)))
+
+    hand_over(stage, tmp_path / "out", with_files=True)
+
+    assert [row["写し"] for row in table(tmp_path / "out" / "documents.csv")] == [f"documents/{SHA256}{suffix}"] * 2
+    assert [path.name for path in (tmp_path / "out" / "documents").iterdir()] == [f"{SHA256}{suffix}"]
+
+
+def test_text_is_cut_only_beyond_two_thousand_letters() -> None:
+    assert [len(str(cell("a" * size))) for size in (2000, 2001, 9000)] == [2000, 2000, 2000]

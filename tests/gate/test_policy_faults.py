@@ -207,3 +207,7 @@ def test_a_misspelt_fact_of_a_question_is_told_with_the_nearest() -> None:
         ConfigurationError, match=r"line 2: given.amout: .*did you mean amount\?\); expected one of ope"
     ):
         parse_question('given.operation = "a.one"\ngiven.amout = 1\ngiven.provider = "freee"', "q.toml")
+
+
+def test_a_section_that_stands_only_in_the_names_of_its_tables_has_the_line_of_the_first() -> None:
+    assert lines(told(HEAD + "\n[ask.first]\n[ask.second]\n")) == ["line 5"]

@@ -122,3 +122,17 @@ def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened
     days = [day for (day,) in old.execute("SELECT business_day FROM action ORDER BY amount")]
     assert days == ["2026-10-31", "2026-11-01", "2026-11-30", "2026-11-21"]
     old.close()
+
+
+def test_hits_are_the_latest_first_with_all_that_match_counted_and_added_up(books: Stage) -> None:
+    hits = search(books.store, Wanted(amount_to=300_000), limit=2)
+
+    assert hits == Hits(hits.actions, 3, 600_000)
+    assert [action.particulars.amount for action in hits.actions] == [300_000, 200_000]
+    assert search(books.store, Wanted(amount_from=900_000), limit=2) == Hits((), 0, 0)
+
+
+@pytest.mark.parametrize("asked,says", [("株式会社", "names no counterparty"), ("・", "names no counterparty")])
+def test_a_name_that_is_none_is_told_so(books: Stage, asked: str, says: str) -> None:
+    with pytest.raises(InvalidArguments, match=says):
+        search(books.store, Wanted(counterparty=asked), limit=1)
