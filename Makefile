@@ -24,14 +24,14 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench faults bench-gate crash race simulate audit-mutations mutants lock wheel clean
+.PHONY: help demo test lint format cover bench faults bench-gate crash race simulate audit-mutations mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=python3.13     another interpreter\n'
 	@printf '  PYTEST_ARGS="-k seal" passed on to pytest\n'
-	@printf '  N=10000               random changes that audit-mutations makes\n'
+	@printf '  N=10000               random changes that audit-mutations and mutations make\n'
 	@printf '  LOCK_ARGS=--upgrade   newest versions instead of the pinned ones\n\n'
 
 demo: $(RUNS) ## walk through the whole story against the sandbox, without any account
@@ -50,6 +50,10 @@ mutants: $(TESTS) ## plant faults in the gate, the vault and the models, MINUTES
 
 audit-mutations: $(TESTS) ## change the store at random, N=10000 times, and see that the audit finds it
 	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q tests/gate/test_audit_mutations.py
+
+mutations: $(TESTS) ## change at random what was approved, N times from SEED, and see that none of it is sent; ROUND=17 for one
+	@SEIKYU_MUTATIONS=$(N) SEIKYU_SEED=$(SEED) $(if $(ROUND),SEIKYU_ROUND=$(ROUND)) $(BIN)/python -m pytest -q \
+		tests/gate/test_mutations_after_approval.py -k no_change
 
 lint: $(TESTS) ## style, types and import contracts
 	$(BIN)/ruff check

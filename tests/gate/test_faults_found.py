@@ -12,6 +12,7 @@ import pytest
 from gate.forgery import forge
 from gate.stage import POLICY, Stage, make_stage
 from seikyu.errors import ConfigurationError, OutcomeNotRecorded, StoreBusy, Text, VoteRefused
+from seikyu.gate import audit, operators
 from seikyu.gate.actions import WRITTEN, Action, State
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Executor
@@ -185,12 +186,12 @@ async def test_the_daily_limit_holds_for_what_was_approved_the_day_before(tmp_pa
             '[[deny]]\nid = "day"\nwhy = "day"\ndaily_total_over = 60_000\n[[allow]]\nid = "small"',
         ),
     )
+    object.__setattr__(stage.settings.timing, "approved_s", 10 * 24 * 3600)
     stage.clock.at = stage.clock.at.replace(hour=14, minute=50)  # 23:50 in Japan
     actions: list[Action] = []
     for number in range(3):
         stage.clock.advance(days=1)  # each proposed on a day of its own, so each is within that day's limit
         actions.append(stage.propose(f"A-{number}", 40_000 + number, counterparty_id=f"C-{number}"))
-    forge(stage, "UPDATE action SET expires_at = '2030-01-01T00:00:00.000000Z'")
     stage.clock.advance(minutes=20)
 
     await stage.executor.sweep()
@@ -359,3 +360,79 @@ async def test_an_amount_that_may_have_left_yesterday_still_counts_on_that_day(s
     done = stage.find(late.id)
 
     assert (done.state, done.epoch, done.jst_day) == (State.SUCCEEDED, 2, "2026-11-21")
+
+
+async def test_a_requester_changed_in_its_column_does_not_hide_that_the_maker_voted(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    action = stage.propose("A-1", 100_000, requester="tanaka")
+    forge(stage, "UPDATE action SET requester = 'suzuki'")
+    stage.approve(action, key)
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, stage.provider.sends) == (State.REVOKED, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "expires_at = '2030-01-01T00:00:00.000000Z'",
+        "epoch = 7",
+        "connection = 'mfk-other'",
+        "natural_key = 'A-9'",
+        "verdict = replace(verdict, 'large', 'small')",
+        "approvers = 1",
+    ],
+)
+async def test_a_row_that_is_not_what_the_log_says_is_never_sent(stage: Stage, change: str) -> None:
+    first = stage.enrol("tanaka")
+    action = stage.propose("A-1", 2_000_000)
+    stage.approve(stage.approve(action, first), stage.enrol("sato", first))
+    forge(stage, f"UPDATE action SET {change}")  # noqa: S608
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, stage.provider.sends) == (State.REVOKED, 0)
+    assert f"action {action.id} is not what the log says it is" in [
+        fault.en for fault in audit.verify(stage.store).faults
+    ]
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM vote", "UPDATE vote SET via = 'web'"])
+async def test_an_edit_whose_votes_are_gone_does_not_run_because_the_policy_would_allow_it(
+    stage: Stage, change: str
+) -> None:
+    key = stage.enrol("tanaka")
+    edited = stage.revisions.revise(stage.draft(stage.propose("A-1", 100_000), 40_000))
+    stage.approve(edited, key)
+    forge(stage, change)
+
+    after = await stage.executor.execute(edited.id)
+
+    assert (after.state, stage.provider.sends) == (State.REVOKED, 0)
+
+
+async def test_an_edit_that_the_policy_would_allow_is_asked_about_again_when_its_approver_was_removed(
+    stage: Stage,
+) -> None:
+    tanaka = stage.enrol("tanaka")
+    sato = stage.enrol("sato", tanaka)
+    edited = stage.revisions.revise(stage.draft(stage.propose("A-1", 100_000), 40_000))
+    stage.approve(edited, sato)
+    operators.remove(stage.store, stage.clock, "sato", by=tanaka)
+
+    after = await stage.executor.execute(edited.id)
+
+    assert (after.state, after.approvers, stage.provider.sends) == (State.AWAITING, 1, 0)
+
+
+async def test_what_was_done_and_is_called_approved_in_its_column_is_not_sent_twice_nor_called_not_written(
+    stage: Stage,
+) -> None:
+    action = stage.propose("A-1", 50_000)
+    await stage.executor.execute(action.id)
+    forge(stage, "UPDATE action SET state = 'approved', may_have_left = 0, epoch = 0")
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, after.written, stage.provider.sends) == (State.MANUAL_REVIEW, "unknown", 1)

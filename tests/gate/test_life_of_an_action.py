@@ -153,7 +153,7 @@ async def test_a_state_forged_in_the_database_sends_nothing(stage: Stage, forger
 
     after = await stage.executor.execute(action.id)
 
-    assert after.state is State.AWAITING
+    assert after.state is State.REVOKED
     assert stage.provider.sends == 0
 
 

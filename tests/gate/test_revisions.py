@@ -144,7 +144,8 @@ async def test_an_editors_own_vote_written_into_the_database_is_dropped_at_execu
 
     after = await stage.executor.execute(edited.id)
 
-    assert after.state is State.AWAITING
+    assert votes(stage, edited) == []
+    assert after.state is State.REVOKED
     assert stage.provider.sends == 0
 
 

@@ -238,7 +238,8 @@ def _honest(action: Action, to: State, changes: dict[str, Any]) -> State:
 def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes: Any) -> Action:  # noqa: ANN401 - JSON for the audit
     """Change the state: compare-and-set on state, revision and epoch, and the audit row with it.
 
-    `changes` named like columns are stored; everything is recorded in the audit.
+    `changes` named like columns are stored; everything is recorded in the audit. A row that was changed behind the
+    log's back stays a stranger to it: the log keeps the hash it had.
 
     Raises:
         RuntimeError: a change the state machine does not have, or the row moved under the caller's lock.
@@ -247,6 +248,7 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     if to not in TRANSITIONS.get(action.state, frozenset()):
         msg = f"no way from {action.state} to {to}"
         raise RuntimeError(msg)
+    stranger = audit.row_in_doubt(tx, action.id)
     columns = {name: changes.get(name, getattr(action, name)) for name in _MOVABLE}
     changed = tx.run(
         "move_action",
@@ -263,14 +265,16 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
         msg = f"{action.id} is not as it was read"
         raise RuntimeError(msg)
     record = {name: value for name, value in changes.items() if value is not None}
+    record |= {} if stranger is None else {"row": stranger}
     tell(tx, now, event, action.id, **record)
     return find(tx, action.id)
 
 
 def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> None:  # noqa: ANN401 - JSON for the audit
-    """The audit row of a change that was just made, with the hash of the whole row as it is now."""
+    """The audit row of a change that was just made, with the hash of the whole row as it is now, or `row` instead."""
     row = tx.one("action", id=action_id) or {}
-    audit.append(tx, now, event, action_id, state=row["state"], digest=row["digest"], row=action_hash(row), **record)
+    hashed = {} if "row" in record else {"row": action_hash(row)}
+    audit.append(tx, now, event, action_id, state=row["state"], digest=row["digest"], **hashed, **record)
 
 
 _MOVABLE: Final = (

@@ -161,7 +161,7 @@ def _fault(row: Row, seq: int, prev: str) -> Text | None:
     if row["prev"] != prev:
         return Text(f"記録 {seq} は記録 {seq - 1} に続いていません", f"record {seq} does not follow record {seq - 1}")
     if not _is_intact(row):
-        return Text(f"記録 {seq} が変更されています", f"record {seq} was changed")
+        return _spoilt(seq)
     return None
 
 
@@ -191,6 +191,43 @@ def _odd_lines(anchored: AnchorLines) -> list[Text]:
         Text(f"控えのファイルの{line}行目を読めません", f"line {line} of the anchor file is not an anchor")
         for line in anchored.unreadable
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the log says against one stored action."""
+
+    fault: Text
+    was_claimed: bool
+    """Whether it may have left before, whatever the row says of that."""
+
+
+def doubt(tx: Tx, action_id: str) -> Doubt | None:
+    """Hold an action, its votes and its edits against the log; None when they are as they were written.
+
+    The log itself is held against its anchors by `verify` only: here, each of its rows against its own hash.
+    """
+    rows = tx.all("audit_of_action", action_id=action_id)
+    spoilt = [_spoilt(row["seq"]) for row in rows if not _is_intact(row)]
+    said = [*spoilt, *_witness(rows).faults_of(tx, action_id)]
+    return Doubt(said[0], any(row["kind"] == "claimed" for row in rows)) if said else None
+
+
+def row_in_doubt(tx: Tx, action_id: str) -> str | None:
+    """The hash of an action's row when the log last spoke of it, if the row is another now; None if it is the same."""
+    witness = _witness(tx.all("audit_of_action", action_id=action_id))
+    return None if witness.is_as_said(tx, action_id) else witness.row_of(action_id)
+
+
+def _witness(rows: Sequence[Row]) -> Witness:
+    witness = Witness()
+    for row in rows:
+        witness.hear(row)
+    return witness
+
+
+def _spoilt(seq: int) -> Text:
+    return Text(f"記録 {seq} が変更されています", f"record {seq} was changed")
 
 
 def history(tx: Tx, action_id: str) -> list[dict[str, Any]]:

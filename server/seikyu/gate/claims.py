@@ -121,8 +121,7 @@ class Claims:
         action, now = find(tx, action_id), self._clock.now()
         if action.state is not State.APPROVED or not _is_due(action, now):
             return None
-        if action.is_over(now):
-            move(tx, now, action, State.EXPIRED, "expired")
+        if _is_ended(tx, now, action):
             return None
         if self._settings.is_read_only or freezing.standing(tx) is not None:
             return None
@@ -154,6 +153,7 @@ class Claims:
                 operation=operation, verdict=verdict, situation=situation, now=now, until=until,
             )  # fmt: skip
             return True
+        verdict = _still_asked(action.decision, verdict)
         news = _asked_anew(action.decision, verdict) if rights else []
         if news or not _still_allowed(verdict, rights):
             self._send_back(tx, action, verdict, situation.twins)
@@ -349,6 +349,25 @@ class Claims:
 
     def _mark_reversed(self, tx: Tx, action: Action) -> None:
         mark_reversed(tx, action, self._operations)
+
+
+def _is_ended(tx: Tx, now: datetime, action: Action) -> bool:
+    """Close what is not as it was written, or over.
+
+    The log, not the row, says whether anything may have left before: then a person has to look.
+    """
+    doubt = audit.doubt(tx, action.id)
+    if doubt is not None:
+        to = State.MANUAL_REVIEW if doubt.was_claimed else State.REVOKED
+        move(tx, now, action, to, "alarm", outcome=text_json(doubt.fault))
+    elif action.is_over(now):
+        move(tx, now, action, State.EXPIRED, "expired")
+    return doubt is not None or action.is_over(now)
+
+
+def _still_asked(before: Verdict, now: Verdict) -> Verdict:
+    """What somebody was asked about stays asked: the policy may allow what an edit made of it, alone it never runs."""
+    return before if (before.kind, now.kind) == ("ask", "allow") else now
 
 
 def _asked_anew(before: Verdict, now: Verdict) -> list[str]:

@@ -21,7 +21,7 @@ from seikyu.gate.makers import check_edits, editors
 from seikyu.gate.mandates import trusted
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.proposals import REJECTION_STANDS, Proposal, columns, refuse_taken_key, situation_of
-from seikyu.gate.votes import MAX_REASON, check_digest
+from seikyu.gate.votes import MAX_REASON, check_digest, check_log
 from seikyu.gate.witness import revision_hash
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Settings
@@ -134,6 +134,7 @@ class Revisions:
                 Text("もう一度表示して確かめてください。", "Look at it again."),
             )
         check_digest(action)
+        check_log(tx, action)
         operators = trusted(tx)
         check_edits(tx, action)
         if len(reason) > MAX_REASON or action.revision > MAX_REVISIONS:

@@ -365,3 +365,12 @@ def check_digest(action: Action) -> None:
             Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
             written=NOTHING,
         )
+
+
+def check_log(tx: Tx, action: Action) -> None:
+    """Raises `StoreDamaged` when the action, its votes or its edits are not what the log says they are."""
+    doubt = audit.doubt(tx, action.id)
+    if doubt is not None:
+        raise StoreDamaged(
+            doubt.fault, Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."), written=NOTHING
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from seikyu.errors import Text
@@ -117,12 +117,28 @@ class Witness:
 
     def faults(self, tx: Tx) -> list[Text]:
         """Every action, vote and edit that is not what the log says."""
+        votes, edits = tx.all("every_vote"), tx.all("every_revision")
         of_people = [*self._operator_faults(tx), *self._link_faults(tx)]
-        of_actions = [*self._action_faults(tx), *self._vote_faults(tx), *self._edit_faults(tx)]
+        of_actions = [*self._action_faults(tx), *self._vote_faults(votes), *self._edit_faults(edits)]
         return [*self._unreadable, *of_actions, *of_people]
 
-    def _edit_faults(self, tx: Tx) -> list[Text]:
-        there = Counter(_edit_key(row) for row in tx.all("every_revision"))
+    def faults_of(self, tx: Tx, action_id: str) -> list[Text]:
+        """The same of one action, when only its own rows of the log were heard."""
+        votes, edits = tx.all("votes_of", action_id=action_id), tx.all("revisions_of", action_id=action_id)
+        of_row = [] if self.is_as_said(tx, action_id) else [_changed(action_id)]
+        return [*self._unreadable, *of_row, *self._vote_faults(votes), *self._edit_faults(edits)]
+
+    def is_as_said(self, tx: Tx, action_id: str) -> bool:
+        """Whether the action's own row is what the log last said."""
+        row, said = tx.one("action", id=action_id), self._said.get(action_id)
+        return row is not None and said is not None and _agree(row, said)
+
+    def row_of(self, action_id: str) -> str:
+        """The hash of the action's row when the log last spoke of it; no row has the hash of one it never spoke of."""
+        return str(self._said.get(action_id, {}).get("row", ""))
+
+    def _edit_faults(self, edits: Sequence[Row]) -> list[Text]:
+        there = Counter(_edit_key(row) for row in edits)
         wrong = {action_id for action_id, _ in (there - self._edited) + (self._edited - there)}
         return [_edit_changed(action_id) for action_id in sorted(wrong)]
 
@@ -137,9 +153,9 @@ class Witness:
             after = page[-1]["id"]
         return [*found, *(_missing(action_id) for action_id in sorted(missing))]
 
-    def _vote_faults(self, tx: Tx) -> list[Text]:
+    def _vote_faults(self, votes: Sequence[Row]) -> list[Text]:
         open_, strangers = Counter(self._sealed), list[str]()
-        for row in tx.all("every_vote"):
+        for row in votes:
             key = next((key for key in _vote_keys(row) if open_[key] > 0), None)
             if key is None:
                 strangers.append(str(row["action_id"]))

@@ -176,6 +176,9 @@ WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
 SELECT 1 AS known FROM vote
 WHERE action_id = :action_id AND operator = :operator AND decision = :decision AND voted_at = :voted_at;
 
+-- name: votes_of
+SELECT * FROM vote WHERE action_id = :action_id;
+
 -- name: every_vote
 SELECT * FROM vote;
 

@@ -12,7 +12,7 @@ SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE seq > :afte
 SELECT seq FROM audit WHERE seq < 1 LIMIT 1;
 
 -- name: audit_of_action
-SELECT seq, at, kind, record FROM audit WHERE action_id = :action_id ORDER BY seq;
+SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE action_id = :action_id ORDER BY seq;
 
 -- name: audit_hash^
 SELECT hash FROM audit WHERE seq = :seq;
