@@ -132,6 +132,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Stood:
+    """How things stood at a moment."""
+
+    database: sqlite3.Connection
+    """In memory."""
+    journal: Mapping[Path, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """An action to be changed past the gate, and the office as it was the moment before."""
 
@@ -139,8 +148,7 @@ class Target:
     action: Action
     approved: Wire | None
     """What may be sent, byte for byte; None when nothing may be: rejected, withdrawn, not decided, or done already."""
-    stood: sqlite3.Connection
-    """The database, in memory."""
+    stood: Stood
     at: datetime
 
     @property
@@ -156,7 +164,7 @@ class Office:
     provider: Provider
     operations: Mapping[str, WriteOperation[Any]]
     keys: Mapping[str, Key]
-    house: sqlite3.Connection
+    house: Stood
     raw: sqlite3.Connection
     files: Path
     make_claims: Callable[..., Claims] = Claims
@@ -169,6 +177,7 @@ class Office:
             book=PolicyBook(settings.policy_file),
             operations=self.operations,
             presence=self.stage.presence,
+            restoration=self.stage.restoration,
         )
 
     def executor(self, settings: Settings) -> Executor:
@@ -182,15 +191,23 @@ class Office:
             record_waits_s=(0,),
         )
 
-    def stand(self, stood: sqlite3.Connection) -> None:
-        """Make the database what it was."""
-        stood.backup(self.raw)
+    def stand(self, stood: Stood) -> None:
+        """Make the database and the journal of sends what they were."""
+        stood.database.backup(self.raw)
+        if self._journal() != stood.journal:
+            for place in self._journal():
+                place.unlink()
+            for place, content in stood.journal.items():
+                place.write_bytes(content)
 
-    def kept(self) -> sqlite3.Connection:
-        """The database as it is, in memory."""
+    def kept(self) -> Stood:
+        """Both as they are, in memory."""
         memory = sqlite3.connect(":memory:")
         self.raw.backup(memory)
-        return memory
+        return Stood(memory, self._journal())
+
+    def _journal(self) -> dict[Path, bytes]:
+        return {place: place.read_bytes() for place in self.stage.settings.sent_folder.glob("*.jsonl")}
 
     def close(self) -> None:
         self.stage.store.close()
@@ -221,7 +238,7 @@ def open_office(folder: Path) -> Office:
     operations: dict[str, WriteOperation[Any]] = {stage.operation.name: stage.operation, upload.name: upload}
     house = sqlite3.connect(":memory:")
     raw.backup(house)
-    return Office(stage, Provider(DocumentStore(files, (), 1_000_000)), operations, keys, house, raw, files)
+    return Office(stage, Provider(DocumentStore(files, (), 1_000_000)), operations, keys, Stood(house, {}), raw, files)
 
 
 # what is proposed and approved
@@ -293,7 +310,7 @@ async def chapter(office: Office, seed: int, number: int) -> list[Target]:
     return day.made
 
 
-async def _bystanders(day: Day) -> sqlite3.Connection:
+async def _bystanders(day: Day) -> Stood:
     """What else is there: done, rejected, withdrawn, half decided. Nothing of it may be sent."""
     office, rng = day.office, day.rng
     office.stand(office.house)

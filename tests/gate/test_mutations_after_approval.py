@@ -74,7 +74,7 @@ async def play(office: Office, seed: int, rounds: Iterable[int], *, is_over: Cal
 
 def set_back(office: Office, targets: list[Target]) -> None:
     for target in targets:
-        target.stood.close()
+        target.stood.database.close()
     for kept in office.files.iterdir():
         kept.unlink()
     office.stage.settings.policy_file.write_text(POLICY, encoding="utf-8")
