@@ -239,7 +239,8 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     """Change the state: compare-and-set on state, revision and epoch, and the audit row with it.
 
     `changes` named like columns are stored; everything is recorded in the audit. A row that was changed behind the
-    log's back stays a stranger to it: the log keeps the hash it had.
+    log's back stays a stranger to it: the log keeps the hash it had. `row=None` says the
+    caller held it against the log before changing it.
 
     Raises:
         RuntimeError: a change the state machine does not have, or the row moved under the caller's lock.
@@ -248,7 +249,7 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     if to not in TRANSITIONS.get(action.state, frozenset()):
         msg = f"no way from {action.state} to {to}"
         raise RuntimeError(msg)
-    stranger = audit.row_in_doubt(tx, action.id)
+    stranger = None if "row" in changes else audit.row_in_doubt(tx, action.id)
     columns = {name: changes.get(name, getattr(action, name)) for name in _MOVABLE}
     changed = tx.run(
         "move_action",

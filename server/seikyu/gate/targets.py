@@ -106,7 +106,8 @@ def void(
         "outcome": text_json(_denied(verdict) + said) if is_denied else None,
         "not_before": None,
     }
-    told = {"target": _told(changed), "old_digest": before.digest, "edit": revision_hash(edit)}
+    told: dict[str, Any] = {"target": _told(changed), "old_digest": before.digest, "edit": revision_hash(edit)}
+    told["row"] = None  # the claim has held it against the log just now
     if is_denied:
         return move(tx, now, before, State.DENIED, "denied", **columns, **told)
     return move(tx, now, before, State.AWAITING, "asked_again", expires_at=timestamp(until), **columns, **told)
