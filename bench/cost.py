@@ -120,7 +120,8 @@ def main() -> int:
         databases(options.store, 3) as (small, large, bare),
     ):
         homes = [
-            _furnish(Path(folder) / str(stored), stored, url) for stored, url in ((FEW, small), (options.stored, large))
+            _furnish(Path(folder) / name, stored, url)
+            for name, stored, url in (("few", FEW, small), ("many", options.stored, large))
         ]
         with _raw(Path(folder) / "bare.db", bare) as plain:
             took, commits = anyio.run(_run, homes, plain, options.actions)

@@ -307,3 +307,15 @@ def test_a_vote_on_an_action_nobody_proposed_finds_nothing(stage: Stage, office:
 
     with pytest.raises(NotFound):
         stage.ballots.cast(replace(ballot(action), action_id="act-none"), office[0])
+
+
+def test_only_an_approval_is_counted_as_one(stage: Stage, office: tuple[Key, Key]) -> None:
+    tanaka, sato = office
+    action = stage.propose("A-1", 2_000_000)
+    stage.approve(action, tanaka)
+    stage.ballots.cast(ballot(action, "reject", "wrong customer"), sato)
+
+    with stage.store.read() as tx:
+        counted = [right.operator for right in approvals(tx, stage.find(action.id))]
+    assert counted == ["tanaka"]
+    assert [vote["decision"] for vote in votes(stage, action)] == ["approve", "reject"]
