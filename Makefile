@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+WORKERS ?= auto
 LOCK_ARGS ?=
 ARGS ?=
 KILLS ?= 10000
@@ -31,6 +32,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=python3.13     another interpreter\n'
 	@printf '  PYTEST_ARGS="-k seal" passed on to pytest\n'
+	@printf '  WORKERS=0             tests one after the other, as a debugger wants them (default: one for each core)\n'
 	@printf '  N=10000               random changes that audit-mutations and mutations make\n'
 	@printf '  LOCK_ARGS=--upgrade   newest versions instead of the pinned ones\n\n'
 
@@ -38,7 +40,7 @@ demo: $(RUNS) ## walk through the whole story against the sandbox, without any a
 	@$(BIN)/seikyu demo
 
 test: $(TESTS) ## run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 cover: PYTEST_ARGS += --cov --cov-report=term
 cover: test ## run the tests and say which lines they did not reach
