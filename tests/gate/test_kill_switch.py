@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import psycopg
@@ -9,9 +10,10 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import Stage
-from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Text, VoteRefused
+from seikyu.errors import NOTHING, NotAllowed, NotFound, SeikyuError, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import State
+from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.freezing import Freeze
 from seikyu.gate.operators import Key
 from seikyu.spec import Lost, ProviderRequest, Sent
@@ -201,3 +203,74 @@ def test_a_forged_operator_puts_every_lifting_in_doubt_and_nothing_is_sent(stage
     assert there is not None
     assert "does not hold" in there.text.en
     assert stage.find(action.id).state is State.APPROVED
+
+
+def test_the_seal_of_a_lifting_is_about_the_freeze_before_it_who_when_and_why(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    freezing.lift(stage.store, stage.clock, freeze(stage), key=key, os_user="ito", reason="確認済み")
+
+    with stage.store.read() as tx:
+        [*_, row] = tx.all("audit_page", after=0, limit=100)
+
+    statement = {
+        "unfreeze": 1,
+        "operator": "tanaka",
+        "os_user": "ito",
+        "reason": "確認済み",
+        "at": "2026-11-21T03:00:00.000000Z",
+    }
+    assert json.loads(row["record"]) == {
+        "seq": 2,
+        "lifts": 1,
+        "by": "tanaka",
+        "os_user": "ito",
+        "reason": "確認済み",
+        "statement_sha256": sha256(canonical(statement)),
+    }
+
+
+def test_a_reason_of_500_characters_is_enough_for_a_freeze_and_no_refusal_speaks_of_the_provider(stage: Stage) -> None:
+    first = stage.enrol("tanaka")
+    second = stage.enrol("sato", first)
+    seen = freeze(stage, "x" * 500)
+    operators.remove(stage.store, stage.clock, "sato", by=first)
+    refused = list[SeikyuError]()
+    for attempt in (lambda: freeze(stage, ""), lambda: lift(stage, seen, second)):
+        with pytest.raises(SeikyuError) as caught:
+            attempt()
+        refused.append(caught.value)
+    again = freeze(stage)
+    with pytest.raises(SeikyuError) as caught:
+        lift(stage, seen, first)
+    lift(stage, again, first)
+    refused.append(caught.value)
+
+    assert [one.written for one in refused] == [NOTHING] * 3
+    assert freezing.not_frozen().written == NOTHING
+
+
+@pytest.mark.sqlite_only
+def test_a_lifting_whose_facts_or_seal_were_taken_away_lifts_nothing(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    lift(stage, freeze(stage), key)
+    forge(stage, "DROP TRIGGER freeze_is_never_updated")
+    there = list[Freeze | None]()
+    for change in ("facts = '{'", "facts = NULL, seal = NULL"):
+        forge(stage, f'UPDATE "freeze" SET {change} WHERE seq = 2')  # noqa: S608 - our own words
+        there.append(freezing.current(stage.store))
+
+    assert [one is not None and "does not hold" in one.text.en for one in there] == [True, True]
+    assert [one is not None and (one.seq, one.kind) for one in there] == [(2, "frozen")] * 2
+
+
+def test_a_hold_that_no_lifting_names_stands_behind_one_and_can_be_released(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    lift(stage, freeze(stage), key)
+    forge(stage, "INSERT INTO \"freeze\" VALUES (0, 'restored', '2026-11-20', 'seikyu', NULL, '', NULL, '{}')")
+
+    seen = freezing.current(stage.store)
+    assert seen is not None
+    freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito", reason="復元")
+
+    assert (seen.seq, seen.kind, seen.text.en[:9]) == (2, "restored", "Read-only")
+    assert freezing.current(stage.store) is None
