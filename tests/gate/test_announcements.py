@@ -25,6 +25,7 @@ LONG = "x" * 200
 LINKED = (
     "Slack user U1 speaks for operator sato now, vouched for by tanaka; if nobody knows of it, run `seikyu freeze`."
 )
+LINKED_JA = "Slack の U1 が操作者 sato に対応しました（保証人 tanaka）。心当たりがなければ seikyu freeze で停止を。"
 DOWN = NotDelivered(Text("不通", "no route"))
 
 
@@ -59,7 +60,7 @@ def write(stage: Stage, kind: str, action_id: str | None = None, **said: Any) ->
             {"user": "U1", "operator": "sato", "vouched_by": "tanaka"},
             (
                 "alarm",
-                "Slack の U1 が操作者 sato に対応しました（保証人 tanaka）。心当たりがなければ seikyu freeze で停止を。",
+                LINKED_JA,
                 LINKED,
             ),
         ),
@@ -153,7 +154,8 @@ async def test_a_flood_is_told_as_one_with_whose_how_many_and_how_many_wait(stag
     name = "鈴⟨U+202E⟩木" + LONG[:56] + "…"
     total = FLOOD_AFTER + 3
     assert channel.taken[-1].text == Text(
-        f"{name} さんの申請{total - FLOOD_AFTER}件（承認待ち）をまとめてお知らせします。承認待ちは全部で{total}件です。",
+        f"{name} さんの申請{total - FLOOD_AFTER}件（承認待ち）をまとめてお知らせします。"
+        f"承認待ちは全部で{total}件です。",
         f"{total - FLOOD_AFTER} requests of {name}, told together: waiting for approval."
         f" {total} of theirs wait for approval in all.",
     )
