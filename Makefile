@@ -25,7 +25,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cover bench faults bench-gate crash race simulate audit-mutations mutations mutants lock wheel clean
+.PHONY: help demo test canary lint format cover bench faults bench-gate crash race simulate audit-mutations mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -41,6 +41,13 @@ demo: $(RUNS) ## walk through the whole story against the sandbox, without any a
 
 test: $(TESTS) ## run the tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+CANARY ?= build/canary
+canary: $(TESTS) ## run the tests with every log at DEBUG, and look for every secret they used in all that anybody could read
+	@rm -rf $(CANARY)
+	@PYTHONPATH=tests $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --log-level=DEBUG \
+		-p canary.plugin --canary $(CANARY) $(PYTEST_ARGS)
+	@rm -rf $(CANARY)
 
 cover: PYTEST_ARGS += --cov --cov-report=term
 cover: test ## run the tests and say which lines they did not reach

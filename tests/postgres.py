@@ -46,7 +46,7 @@ class Postgres:
         """The address of a database that holds no row; it is emptied again and handed on to the next."""
         url = self._made.pop() if self._made else self.new()
         yield url
-        self._empty(url)
+        self.empty(url)
         self._made.append(url)
 
     def new(self, options: str = "ENCODING 'UTF8'") -> SecretStr:
@@ -75,7 +75,7 @@ class Postgres:
         """Let the keeper end the server, and wait for that."""
         self._keeper.communicate(timeout=60)
 
-    def _empty(self, url: SecretStr) -> None:
+    def empty(self, url: SecretStr) -> None:
         """Delete every row, past the triggers, when whoever was connected is gone."""
         with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
             connection.execute(_HANG_UP)

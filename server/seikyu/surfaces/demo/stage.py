@@ -210,6 +210,9 @@ def _consent(address: str) -> str:
     """Open the provider's page; where it sends the browser back to."""
     import httpx2
 
+    from seikyu.providers.http import quiet_http_logs
+
+    quiet_http_logs()  # the address it is sent back to holds the code
     with httpx2.Client(trust_env=False, follow_redirects=False) as browser:
         return browser.get(address).headers["location"]
 
