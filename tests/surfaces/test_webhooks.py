@@ -23,6 +23,7 @@ from seikyu.gate.actions import Action, State
 from seikyu.gate.events import KEPT, Event, EventBook, Receipt
 from seikyu.models import Connection
 from seikyu.spec import Lost
+from seikyu.surfaces import envelopes
 from seikyu.surfaces.doors import Doors
 from seikyu.surfaces.signatures import Envelope, is_signed_by_mfk, slack_mark
 from seikyu.surfaces.webhooks import Hooks, webhook_routes
@@ -387,6 +388,51 @@ async def test_an_events_id_is_known_for_at_least_ninety_days(office: Office) ->
     assert (known, swept) == (200, 0)
     with office.stage.store.read() as tx:
         assert tx.all("events_named", connection="mfk-main", event_id="E-1") == []
+
+
+# how much, and for how long
+
+
+async def test_a_body_of_just_the_size_limit_is_taken(office: Office) -> None:
+    body = SOME_BODY.ljust(envelopes.MAX_BODY)
+
+    assert await office.post(body) == 200
+
+
+async def test_a_body_that_says_it_is_packed_is_not_read_though_its_bytes_are_signed(office: Office) -> None:
+    signed = (b"x-mfkessai-signature", mfk_signature(SOME_BODY))
+
+    assert await office.post(SOME_BODY, [signed, (b"content-encoding", b"gzip")]) == 400
+    assert office.records("event.received") == []
+
+
+async def test_a_body_that_never_ends_is_refused_after_a_while_though_what_came_is_signed(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelopes, "PATIENCE_S", 0.01)
+
+    async def slow() -> AsyncGenerator[bytes]:
+        yield SOME_BODY
+        await anyio.sleep_forever()
+
+    async with office.client() as client:
+        with anyio.fail_after(10):
+            signed = {"x-mfkessai-signature": mfk_signature(SOME_BODY).decode()}
+            refused = await client.post(PATH, content=slow(), headers=signed)
+
+    assert (refused.status_code, refused.text) == (400, "The body cannot be read.\n")
+    assert office.records("event.received") == []
+
+
+async def test_no_answer_is_kept_by_a_cache_or_read_as_anything_but_text(office: Office) -> None:
+    async with office.client() as client:
+        signed = {"x-mfkessai-signature": mfk_signature(SOME_BODY).decode()}
+        kept, refused = await client.post(PATH, content=SOME_BODY, headers=signed), await client.post(PATH, content=b"")
+
+    assert (kept.status_code, kept.text, refused.status_code) == (200, "kept\n", 401)
+    for given in (kept, refused):
+        assert given.headers["cache-control"] == "no-store"
+        assert given.headers["x-content-type-options"] == "nosniff"
 
 
 # the door
