@@ -328,6 +328,36 @@ async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage) -> None:
         stage.cards.card(action.id)
 
 
+async def test_an_edit_of_a_revision_the_action_does_not_have_is_not_shown(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    stage.revisions.revise(stage.draft(action, 150_000))
+    tamper(stage, "UPDATE action SET revision = 1")
+
+    with pytest.raises(StoreDamaged, match="edits"):
+        stage.cards.card(action.id)
+
+
+async def test_an_operators_sealed_edit_of_one_action_does_not_pass_for_their_edit_of_another(
+    stage: Stage, office: tuple[Key, Key]
+) -> None:
+    tanaka, _ = office
+    action, other = stage.propose("A-1", 200_000), stage.propose("A-2", 190_000, counterparty_id="C-2")
+    stage.revisions.revise(stage.draft(stage.revisions.revise(stage.draft(action, 150_000), key=tanaka), 160_000))
+    stage.revisions.revise(stage.draft(other, 180_000, counterparty_id="C-2"), key=tanaka)
+    assert len(stage.cards.card(action.id).edits) == 2
+    for column in ("statement", "seal"):
+        tamper(
+            stage,
+            f"UPDATE revision SET {column} = (SELECT {column} FROM revision WHERE action_id = ?)"  # noqa: S608
+            " WHERE action_id = ? AND revision = 2",
+            other.id,
+            action.id,
+        )
+
+    with pytest.raises(StoreDamaged, match="edits"):
+        stage.cards.card(action.id)
+
+
 def test_differences_name_every_leaf_by_its_path() -> None:
     before = {"lines": [{"price": "10", "n": 1}, {"price": "5"}], "date": "2026-11-20", "gone": 1}
     after = {"lines": [{"price": "9", "n": True}], "date": "2026-11-20", "new": None}
