@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from gate.stage import Stage
-from seikyu.errors import InvalidArguments, NotAllowed, StoreDamaged, VoteRefused
+from seikyu.errors import InvalidArguments, NotAllowed, NotFound, StoreDamaged, VoteRefused
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import sha256
 from seikyu.gate.makers import editors
 from seikyu.gate.operators import Key
-from seikyu.gate.revisions import differences, put
-from seikyu.gate.votes import Ballot, approvals
+from seikyu.gate.revisions import MAX_REVISIONS, Edit, differences, put
+from seikyu.gate.votes import MAX_REASON, Ballot, approvals
 from seikyu.models import moment
 
 
@@ -83,9 +83,9 @@ async def test_the_log_names_editor_digests_and_every_changed_argument(stage: St
         "changes": {"amount": {"before": 200_000, "after": 150_000}},
     }
     card = stage.cards.card(action.id)
-    assert [(edit.revision, edit.editor, edit.reason, edit.changes) for edit in card.edits] == [
-        (2, "tanaka", "過大", (("amount", "200000", "150000"),))
-    ]
+    assert card.edits == (
+        Edit(2, "tanaka", True, "2026-11-21 12:00:00", "過大", (("amount", "200000", "150000"),)),  # noqa: FBT003
+    )
     assert stage.cards.summary(edited).en == (
         "Register a transaction 150,000円 (revision 2, edited by tanaka): waiting for approval."
     )
@@ -248,6 +248,7 @@ async def test_an_edit_never_sends_by_itself_even_what_the_policy_would_allow(
     done = await stage.executor.execute(action.id)
 
     assert (asked.state, asked.approvers, sends) == (State.AWAITING, 1, 0)
+    assert asked.decision.why == ["edited: 修正した人以外の承認が必要です"]
     assert (done.state, stage.provider.sends) == (State.SUCCEEDED, 1)
 
 
@@ -281,6 +282,52 @@ async def test_only_what_waits_for_approval_can_be_edited(stage: Stage, office: 
         stage.revisions.revise(draft)
     with pytest.raises(NotAllowed, match="cannot be edited"):
         stage.revisions.editable(action.id)
+
+
+async def test_what_waits_for_approval_is_given_to_be_edited_unless_its_content_was_changed(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    assert stage.revisions.editable(action.id) == action
+
+    tamper(stage, "UPDATE action SET canonical = replace(canonical, '200000', '900000')")
+
+    with pytest.raises(StoreDamaged, match=f"The content of {action.id} was changed"):
+        stage.revisions.editable(action.id)
+    with pytest.raises(NotFound):
+        stage.revisions.editable("act-x")
+
+
+async def test_an_edit_does_not_ask_again_for_what_was_rejected_within_a_day(
+    stage: Stage, office: tuple[Key, Key]
+) -> None:
+    rejected, other = stage.propose("A-1", 200_000), stage.propose("A-2", 190_000)
+    stage.ballots.cast(Ballot(rejected.id, rejected.digest, "reject", "no"), office[0])
+    stage.clock.advance(hours=23, minutes=59, seconds=59)
+    with pytest.raises(NotAllowed, match=f"Action {rejected.id} is this very request already"):
+        stage.revisions.revise(stage.draft(other, 200_000, number="A-1"))
+
+    stage.clock.advance(seconds=1)
+
+    assert stage.revisions.revise(stage.draft(other, 200_000, number="A-1")).revision == 2
+
+
+async def test_a_reason_of_an_edit_has_up_to_500_characters(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    with pytest.raises(NotAllowed, match="too long a reason"):
+        stage.revisions.revise(stage.draft(action, 150_000), reason="長" * (MAX_REASON + 1))
+
+    assert stage.revisions.revise(stage.draft(action, 150_000), reason="長" * MAX_REASON).revision == 2
+
+
+async def test_an_action_is_edited_twenty_times_and_then_proposed_anew(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    for count in range(MAX_REVISIONS):
+        action = stage.revisions.revise(stage.draft(action, 199_000 - count))
+
+    with pytest.raises(NotAllowed, match="Too many edits") as refused:
+        stage.revisions.revise(stage.draft(action, 150_000))
+
+    assert (MAX_REVISIONS, action.revision) == (20, 21)
+    assert "Withdraw it and propose it anew" in refused.value.say("en")
 
 
 async def test_of_two_edits_of_the_same_revision_one_is_told_to_look_again(stage: Stage) -> None:
@@ -319,10 +366,20 @@ async def test_a_removed_operators_edit_still_stands_and_is_still_theirs(stage: 
     assert (await stage.executor.execute(action.id)).state is State.SUCCEEDED
 
 
-async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "seal = '00'",
+        "seal = NULL",
+        "editor = 'sato'",
+        "statement = replace(statement, '200000', '100000')",
+        "statement = '[]'",
+    ],
+)
+async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage, office: tuple[Key, Key], forgery: str) -> None:
     action = stage.propose("A-1", 200_000)
-    stage.revisions.revise(stage.draft(action, 150_000))
-    tamper(stage, "UPDATE revision SET statement = replace(statement, '200000', '100000'), editor = 'tanaka'")
+    stage.revisions.revise(stage.draft(action, 150_000), key=office[0])
+    tamper(stage, f"UPDATE revision SET {forgery}")  # noqa: S608
 
     with pytest.raises(StoreDamaged, match="edits"):
         stage.cards.card(action.id)
@@ -375,6 +432,8 @@ def test_a_value_is_put_at_its_path_and_nowhere_else() -> None:
 
     assert put(arguments, "lines.0.price", "9") == {"lines": [{"price": "9"}], "date": "a"}
     assert put(arguments, "number", "X") == {**arguments, "number": "X"}
+    assert put({"n": [1, 2, 3]}, "n.1", 9) == {"n": [1, 9, 3]}
+    assert put({"n": [[1, 2], 3]}, "n.0.0", 9) == {"n": [[9, 2], 3]}
     for wrong in ("lines.1.price", "lines.x", "date.0", "", "nothing.here"):
         with pytest.raises(InvalidArguments, match="no argument"):
             put(arguments, wrong, "9")
