@@ -203,7 +203,8 @@ def test_a_page_is_newest_first_with_one_more_than_asked_for_and_the_number_of_a
     stage.desk.withdraw(made[1].id, SUZUKI)
 
     def page(**asked: Any) -> tuple[list[str], int]:
-        found, count = stage.desk.page(**({"requester": "suzuki", "state": None, "limit": 9, "cursor": None} | asked))
+        usual: dict[str, Any] = {"requester": "suzuki", "state": None, "limit": 9, "cursor": None}
+        found, count = stage.desk.page(**(usual | asked))
         return [action.id for action in found], count
 
     ids = [action.id for action in made]
