@@ -201,3 +201,28 @@ async def test_a_place_that_took_some_is_told_only_of_the_rest(stage: Stage) -> 
     await there.copy()
 
     assert (shelf.kept, there.behind()) == ([written[2]], ())
+
+
+async def test_a_fault_is_logged_at_the_first_time_it_is_met(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf()
+    shelf.is_broken = True
+    anchor(stage)
+
+    await copies(stage, shelf).keep_up()
+
+    assert len(caplog.records) == 1
+
+
+async def test_while_there_is_nothing_new_no_file_is_touched(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    shelf, place = Shelf(), stage.settings.anchors_file.with_name("anchors.jsonl.copied")
+    there = copies(stage, shelf)
+    await there.keep_up()
+    was_made_early = place.exists()
+    anchor(stage)
+    await there.keep_up()
+    place.unlink()
+    place.mkdir()  # whoever opened it now would have to say so
+
+    await there.keep_up()
+
+    assert (was_made_early, len(shelf.kept), caplog.records) == (False, 1, [])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gate.forgery import restamp
 from gate.stage import Stage
-from seikyu.errors import ConfigurationError, StoreDamaged
+from seikyu.errors import ConfigurationError, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.anchors import EVERY_RECORDS, Anchor, AnchorFile, Anchoring, AnchorLines, parsed
+from seikyu.gate.pardons import Pardon
+from seikyu.models import timestamp
 from seikyu.settings import read_settings
 
 
@@ -240,3 +243,51 @@ def test_the_file_and_its_folders_are_made_private_and_its_size_is_known(tmp_pat
 )
 def test_a_line_that_is_no_anchor_is_none(line: bytes) -> None:
     assert parsed(line) is None
+
+
+def test_after_a_restore_a_running_server_goes_on_from_the_anchor_that_was_made_since(stage: Stage) -> None:
+    keeper = anchoring(stage)
+    with stage.store.write() as tx:
+        for _ in range(2 * EVERY_RECORDS):
+            audit.append(tx, stage.clock.now(), "seen")
+    keeper.keep_up()
+    connection = raw(stage)
+    connection.execute("DELETE FROM audit WHERE seq > ?", (EVERY_RECORDS + 5,))
+    connection.close()
+    AnchorFile(stage.settings.anchors_file).keep(Anchor(at=timestamp(stage.clock.now()), records=5, head="a" * 64))
+
+    keeper.keep_up()
+
+    assert records(stage) == [200, 5, 105]
+
+
+def test_whoever_asks_for_it_at_once_gets_an_anchor_of_anything_new_and_none_of_nothing(stage: Stage) -> None:
+    keeper = anchoring(stage)
+    for count in (1, 0, 1):
+        with stage.store.write() as tx:
+            for _ in range(count):
+                audit.append(tx, stage.clock.now(), "seen")
+        keeper.keep_up(at_once=True)
+
+    assert records(stage) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "records,at,is_covered",
+    [
+        (5, "2026-11-20T12:00:00.000000Z", False),
+        (6, "2026-11-20T12:00:00.000000Z", True),
+        (6, "2026-11-20T12:00:00.000001Z", False),
+        (99, "2026-11-19T12:00:00.000000Z", True),
+    ],
+)
+def test_a_pardon_covers_what_is_past_its_record_and_not_past_its_moment(
+    records: int, at: str, *, is_covered: bool
+) -> None:
+    pardon = Pardon(5, datetime(2026, 11, 20, 12, tzinfo=UTC), "tanaka", "2026-11-21T03:00:00.000000Z")
+
+    assert pardon.covers(Anchor(at=at, records=records, head="a" * 64)) is is_covered
+    assert pardon.text == Text(
+        "復元前の記録の控えです（2026-11-21 に tanaka が確認済み）",
+        "it is of the log before a restored backup, acknowledged by tanaka on 2026-11-21",
+    )

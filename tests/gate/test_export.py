@@ -269,3 +269,27 @@ def test_a_copy_keeps_only_an_ending_that_is_known(stage: Stage, tmp_path: Path,
 
 def test_text_is_cut_only_beyond_two_thousand_letters() -> None:
     assert [len(str(cell("a" * size))) for size in (2000, 2001, 9000)] == [2000, 2000, 2000]
+
+
+def test_a_log_longer_than_a_page_is_handed_over_to_its_end_in_letters_people_can_read(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with stage.store.write() as tx:
+        for number in range(501):
+            audit.append(tx, stage.clock.now(), "seen", said=f"件{number}")
+
+    made = hand_over(stage, tmp_path / "out")
+
+    lines = (tmp_path / "out" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    manifest = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
+    assert (made.records, len(lines)) == (501, 501)
+    assert [json.loads(line)["seq"] for line in lines] == list(range(1, 502))
+    assert "件500" in lines[-1]
+    assert len(manifest.splitlines()) > 20, "a person reads it too"
+
+
+def test_an_empty_house_hands_over_an_empty_log(stage: Stage, tmp_path: Path) -> None:
+    hand_over(stage, tmp_path / "out")
+
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["log"], manifest["is_whole_log"]) == ({"records": 0, "head": "0" * 64}, True)

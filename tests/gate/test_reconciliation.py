@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from gate.stage import CONNECTION, Stage, make_stage
 from seikyu.errors import ConfigurationError, ProviderUnavailable, SeikyuError, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
-from seikyu.gate.reconciliation import GIVE_UP_S, LOOK_AGAIN_S, MAX_EPOCHS
+from seikyu.gate.reconciliation import GIVE_UP_S, LOOK_AGAIN_S, MAX_EPOCHS, Reconciliation
 from seikyu.models import moment, timestamp
-from seikyu.spec import Absent, Different, Done, Lost, OutcomeClass
+from seikyu.spec import Absent, Connection, Different, Done, Lost, OutcomeClass, Reader
 
 pytestmark = pytest.mark.anyio
 
@@ -249,3 +249,45 @@ async def test_a_look_up_that_comes_late_changes_nothing(stage: Stage, change: s
     assert await looked_up(stage, action, finding) == before
     assert await looked_up(stage, action, ProviderUnavailable(Text("不通", "no route"))) == before
     assert "looked_up" not in kinds(stage, action)
+
+
+@pytest.mark.parametrize("change", ["state = 'succeeded'", "epoch = epoch + 1"])
+def test_a_sender_that_ends_while_others_look_at_it_is_not_abandoned(stage: Stage, change: str) -> None:
+    claim = stage.claims.take(stage.propose("A-1", 50_000).id)
+    assert claim is not None
+    stage.clock.advance(seconds=stage.settings.timing.lease_s)
+
+    class Meanwhile:
+        """The moment between reading what runs and giving it up."""
+
+        changed = 0
+
+        def now(self) -> datetime:
+            if not self.changed:
+                self.changed = forge(stage, f"UPDATE action SET {change}")  # noqa: S608 - our own words
+            return stage.clock.now()
+
+    looking = Reconciliation(stage.store, Meanwhile(), stage.settings.timing, stage.claims, stage.presence)
+    [after] = looking.abandon()
+
+    assert after == stage.find(claim.action.id)
+    assert (after.state is State.UNKNOWN, kinds(stage, after)[-1]) == (False, "claimed")
+
+
+async def test_the_look_up_asks_the_account_and_for_the_request_that_was_approved(stage: Stage) -> None:
+    action = await unknown(stage)
+    asked = list[object]()
+
+    async def look_up(reader: object, request: object) -> Absent:
+        asked.extend((reader, request))
+        return Absent()
+
+    object.__setattr__(stage.operation, "look_up", look_up)
+
+    def reader_of(connection: Connection) -> Reader:
+        asked.append(connection)
+        return stage.provider
+
+    await stage.reconciliation.resolve(action, reader_of)
+
+    assert asked == [CONNECTION, stage.provider, action.request]

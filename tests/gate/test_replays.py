@@ -231,3 +231,15 @@ def test_seats_of_a_role_are_told_with_the_new_verdict(stage: Stage) -> None:
     [change] = replayed(stage, new, old).changes
 
     assert (change.old.seats, change.new.seats) == ((), (Seat("accounting", 1),))
+
+
+def test_a_proposal_the_log_says_nothing_of_is_judged_by_its_stored_request(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    with closing(sqlite3.connect(stage.settings.database)) as raw, raw:
+        raw.execute("DROP TRIGGER audit_is_never_deleted")
+        raw.execute("DELETE FROM audit")
+
+    found = replayed(stage, policy_of("amount_over = 1"), policy_of("amount_over = 1", "approvers = 2"))
+
+    assert (found.recorded, found.derived, found.left_out) == (0, 1, ())
+    assert [change.action for change in found.changes] == [action]

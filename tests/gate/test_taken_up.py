@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import Stage, make_stage
-from seikyu.errors import NOTHING, NotAllowed, SeikyuError, StoreDamaged, Text
+from seikyu.errors import NOTHING, NotAllowed, SeikyuError, StoreBusy, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, text_json
 from seikyu.gate.anchors import Anchor, AnchorFile
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.freezing import Freeze
+from seikyu.gate.journal import NEWEST_BYTES, entry_of, is_whole
 from seikyu.gate.keys import Key
 from seikyu.spec import ProviderRequest, Refused, Sent
 from seikyu.store.database import Row
@@ -401,3 +403,89 @@ def test_the_seal_of_a_release_is_about_the_holds_it_names_who_when_and_why(stag
         "releases": [[1, sha256((seen.facts or "").encode())]],
     }
     assert house(stage)[-1]["statement_sha256"] == sha256(canonical(statement))
+
+
+# the journal
+
+
+async def test_before_a_claim_only_the_last_lines_of_the_newest_month_are_read(stage: Stage) -> None:
+    journal = stage.restoration.journal
+    empty = journal.newest()
+    sent = await stage.executor.execute(stage.propose("A-1", 10_000).id)
+    [file] = stage.settings.sent_folder.iterdir()
+    line = file.read_bytes()
+    file.write_bytes(line * 200)
+    file.with_name("2026-10.jsonl").write_bytes(line)
+
+    newest = journal.newest()
+
+    assert empty == []
+    assert {entry.action_id for entry in newest if entry is not None} == {sent.id}
+    assert len(newest) == NEWEST_BYTES // len(line)
+    assert len(list(journal.entries())) == 201
+
+
+async def test_the_newest_line_comes_first_and_a_later_month_before_an_earlier(stage: Stage) -> None:
+    for number in (1, 2):
+        await stage.executor.execute(stage.propose(f"A-{number}", 10_000 + number).id)
+    stage.clock.advance(days=15)
+    await stage.executor.execute(stage.propose("A-3", 10_003).id)
+
+    found = [entry and entry.row["natural_key"] for entry in stage.restoration.journal.entries()]
+
+    assert found == ["A-3", "A-2", "A-1"]
+    assert [path.name for path in sorted(stage.settings.sent_folder.iterdir())] == ["2026-11.jsonl", "2026-12.jsonl"]
+
+
+def test_a_journal_that_cannot_be_read_lets_nothing_be_sent_and_says_which_file(stage: Stage) -> None:
+    file = stage.settings.sent_folder / "2026-11.jsonl"
+    file.mkdir(parents=True)
+
+    with pytest.raises(StoreDamaged) as refused:
+        stage.restoration.look()
+
+    assert refused.value.what.en == f"{file} cannot be read (Is a directory)."
+    assert refused.value.written == NOTHING
+
+
+def test_a_journal_that_cannot_be_written_says_where_and_why(stage: Stage) -> None:
+    stage.settings.sent_folder.write_text("", encoding="utf-8")
+
+    with pytest.raises(StoreBusy) as refused:
+        stage.restoration.journal.keep({"id": "act-1"}, approved_by=(), now=stage.clock.now())
+
+    where = f"Not sent: the journal of sends in {stage.settings.sent_folder} cannot be written (File exists)."
+    assert (refused.value.what.en, refused.value.written) == (where, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"at":"x","row":{"id":"a","epoch":1}}',
+        b'{"at":"x","approved_by":[],"row":{"id":"a"}}',
+        b'{"at":"x","approved_by":[],"row":{"id":"a","epoch":"one"}}',
+        b'{"at":"x","approved_by":1,"row":{"id":"a","epoch":1}}',
+    ],
+    ids=["empty", "null", "deep", "no text", "no names", "no epoch", "no number", "no list"],
+)
+def test_a_line_that_says_nothing_of_a_send_is_none(line: bytes) -> None:
+    assert entry_of(line) is None
+
+
+async def test_a_line_is_whole_when_its_row_is_an_action_whose_content_is_what_its_digest_says(stage: Stage) -> None:
+    await stage.executor.execute(stage.propose("A-1", 10_000).id)
+    [entry] = stage.restoration.journal.entries()
+    assert entry is not None
+    odd = (
+        replace(entry, at="someday"),
+        replace(entry, row={**entry.row, "digest": "00"}),
+        replace(entry, row={**entry.row, "operation": "mfkessai.another"}),
+        replace(entry, row={**entry.row, "canonical": "{}", "digest": sha256(b"{}")}),
+        replace(entry, row={"id": entry.action_id}),
+    )
+
+    assert [is_whole(one) for one in (entry, *odd)] == [True, False, False, False, False, False]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +15,10 @@ from gate.stage import POLICY, Stage, make_stage
 from seikyu.errors import LoginRequired, ProviderUnavailable, Text, VoteRefused
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State
+from seikyu.gate.canonical import sha256
+from seikyu.gate.facts import counterparty_key
 from seikyu.gate.targets import Found
+from seikyu.models import timestamp
 from seikyu.spec import Lost
 
 pytestmark = pytest.mark.both_stores
@@ -231,3 +236,76 @@ def test_an_operation_without_a_target_has_the_same_content_as_ever(tmp_path: Pa
     plain.presence.leave()
 
     assert "target" not in json.loads(action.canonical)
+
+
+def row_of(stage: Stage, action: Action) -> dict[str, Any]:
+    with stage.store.read() as tx:
+        [row] = [row for row in tx.all("actions_after", after="", limit=10) if row["id"] == action.id]
+    return dict(row)
+
+
+@pytest.mark.parametrize("amount,state", [("120000", State.AWAITING), ("6000000", State.DENIED)])
+async def test_what_is_asked_again_or_denied_is_stored_and_logged_whole(
+    stage: Stage, amount: str, state: State
+) -> None:
+    action = approved(stage)
+    stage.provider.target_fault = DOWN
+    await stage.executor.execute(action.id)
+    before = row_of(stage, action)
+    stage.provider.target_fault = None
+    stage.provider.target = {"counterparty_name": "株式会社乗取", "counterparty_id": "C-9", "amount": amount}
+    stage.clock.advance(minutes=1)
+
+    after = await stage.executor.execute(action.id)
+
+    is_denied, now = state is State.DENIED, timestamp(stage.clock.now())
+    until = timestamp(stage.clock.now() + timedelta(seconds=stage.settings.timing.awaiting_s))
+    stored = row_of(stage, action)
+    assert before["not_before"] is not None
+    assert stored == before | {
+        "state": state.value,
+        "revision": 2,
+        "canonical": after.canonical,
+        "digest": sha256(after.canonical.encode()),
+        "amount": int(amount),
+        "counterparty_id": "C-9",
+        "counterparty_key": counterparty_key("株式会社乗取"),
+        "verdict": stored["verdict"],
+        "approvers": stored["approvers"],
+        "notes": stored["notes"],
+        "outcome": stored["outcome"],
+        "not_before": None,
+        "unsent_tries": 0,
+        "updated_at": now,
+        "expires_at": before["expires_at"] if is_denied else until,
+    }
+    assert after.note_texts[-1].en.startswith("Changed at the provider after it was approved: Customer name")
+    assert (after.outcome_text is not None) is is_denied
+    assert after.particulars.counterparty_name == "株式会社乗取"
+    told = last_record(stage, action)
+    edited = {name: told[name] for name in ("kind", "old_digest", "digest", "target")}
+    assert edited == {
+        "kind": "denied" if is_denied else "asked_again",
+        "old_digest": action.digest,
+        "digest": after.digest,
+        "target": {
+            "counterparty_name": {"before": "株式会社青葉商事", "after": "株式会社乗取"},
+            "email": {"before": "a@example.jp", "after": "—"},
+            "counterparty_id": {"before": "—", "after": "C-9"},
+            "amount": {"before": "—", "after": amount},
+        },
+    }
+    with stage.store.read() as tx:
+        [row] = tx.all("revisions_of", action_id=action.id)
+    assert (row["editor"], row["seal"], row["call_digest"]) == ("mfkessai", None, action.call_digest)
+    assert json.loads(row["statement"]) == {
+        "action": action.id,
+        "revision": 2,
+        "editor": "mfkessai",
+        "role": "provider",
+        "old_digest": action.digest,
+        "new_digest": after.digest,
+        "changes": told["target"],
+        "reason": "",
+        "edited_at": now,
+    }

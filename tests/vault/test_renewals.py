@@ -1,12 +1,14 @@
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import SecretStr
 
-from seikyu.errors import ConfigurationError, LoginRequired, ProviderUnavailable, StoreBusy, Text
-from seikyu.store.database import Store
+from seikyu.errors import CommitUnknown, ConfigurationError, LoginRequired, ProviderUnavailable, StoreBusy, Text
+from seikyu.store.database import Store, Tx
 from seikyu.store.presence import Presence
 from seikyu.vault.credentials import ApiKeyCredential
 from seikyu.vault.grants import TokenRefused, TokenResult
@@ -170,3 +172,46 @@ def test_a_home_that_is_no_folder_is_named_with_its_fault(tmp_path: Path, place:
 
     with pytest.raises(ConfigurationError, match=rf"{place} cannot be used as a folder \({fault}\)"):
         create_key_file(tmp_path / place)
+
+
+class LostStore(Store):
+    """A database whose next commit, or the answer to it, is lost."""
+
+    loses: Literal["commit", "answer"] | None = None
+
+    @contextmanager
+    def write(self) -> Generator[Tx]:
+        lost, self.loses = self.loses, None
+        with super().write() as tx:
+            yield tx
+            if lost == "commit":
+                raise CommitUnknown
+        if lost == "answer":
+            raise CommitUnknown
+
+
+@pytest.mark.parametrize("loses", ["commit", "answer"])
+def test_a_right_to_renew_is_taken_only_when_it_is_there_and_given_back_in_any_case(
+    home: Path, clock: SetClock, presence: Presence, loses: Literal["commit", "answer"]
+) -> None:
+    store = LostStore(home / "seikyu.db")
+    vault = Vault(store, clock, ring)
+    vault.put_grant(FREEE, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET), answer=tokens(0))
+    renewals, seen = Renewals(vault, clock, presence), vault.grant(FREEE)
+    store.loses = loses
+    lease = renewals.begin(seen)
+    begun = vault.grant(FREEE)
+    held = lease or renewals.begin(seen)
+    assert held is not None
+
+    store.loses = loses
+    renewals.finish(held, UNSENT)
+    ended = vault.grant(FREEE)
+
+    assert (lease is not None) is (loses == "answer")
+    assert (begun.state, begun.lease_owner) == (
+        (GrantState.REFRESHING, presence.name) if loses == "answer" else (GrantState.READY, None)
+    )
+    rest = clock.now() + timedelta(seconds=REST_UNSENT_S)
+    assert (ended.state, ended.lease_owner, ended.lease_until) == (GrantState.READY, None, rest)
+    store.close()
