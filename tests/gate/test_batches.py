@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from gate.stage import Stage
 from seikyu.errors import VoteRefused
-from seikyu.gate import operators
+from seikyu.gate import audit, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.batches import Batches, Item
 from seikyu.gate.keys import Key
@@ -169,3 +170,47 @@ def test_those_cast_before_a_crash_stand_and_the_others_wait(stage: Stage) -> No
         dying.approve(dying.read([first.id, second.id]).items, key)
 
     assert states(stage, first, second) == [State.APPROVED, State.AWAITING]
+
+
+def test_an_approval_among_many_says_why_and_for_whom(stage: Stage) -> None:
+    tanaka = stage.enrol("tanaka")
+    sato = stage.enrol("sato", tanaka)
+    operators.lend(stage.store, stage.clock, "sato", until=date(2026, 12, 1), ceiling=None, by=tanaka)
+    [action] = waiting(stage, "A-1")
+
+    stage.batches.approve(
+        stage.batches.read([action.id]).items, sato, reason="月次の分", via="web", acting_for="tanaka"
+    )
+
+    with stage.store.read() as tx:
+        told = audit.history(tx, action.id)[-1]
+    assert [vote.en for vote in stage.cards.card(action.id).votes] == ["sato (for tanaka until 2026-12-01)"]
+    assert (told["kind"], told["reason"], told["via"]) == ("approved", "月次の分", "web")
+
+
+def test_whoever_cannot_be_in_a_batch_is_named_with_the_reason_and_no_vote_was_recorded(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    [decided] = waiting(stage, "A-1")
+    odd = without_an_amount(stage)
+    items = [Item(one.id, one.digest, one.revision) for one in (decided, odd)]
+    stage.approve(decided, key)
+
+    errors = [line.error for line in stage.batches.read([decided.id, odd.id]).lines]
+    errors += [result.error for result in stage.batches.approve(items, key)]
+
+    assert [error.say("en") for error in errors if error is not None] == [
+        f"{decided.id} is approved, not sent yet. No decision was recorded. This cannot be decided.",
+        f"The amount of {odd.id} is not known. No decision was recorded. Approve it by itself.",
+    ] * 2
+
+
+def test_what_changed_since_it_was_shown_does_not_count_against_the_cap(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    first, second = waiting(stage, "A-1", "A-2")
+    many = batches(stage, BatchCap(count=2, yen=200_000))
+    items = many.read([first.id, second.id]).items
+    stage.revisions.revise(stage.draft(second, 150_000))
+
+    results = many.approve(items, key)
+
+    assert [result.error is None for result in results] == [True, False]

@@ -13,7 +13,8 @@ import pytest
 
 from gate.stage import Stage
 from seikyu.errors import ConfigurationError, NotDelivered, Text
-from seikyu.gate.hooks import CommandNotifier
+from seikyu.gate.anchors import Anchor
+from seikyu.gate.hooks import AnchorCommand, CommandNotifier
 from seikyu.gate.notices import Notice, NoticeKind
 from seikyu.gate.programs import tell_program
 from seikyu.settings import read_settings
@@ -210,3 +211,34 @@ def test_a_command_is_cut_into_words_once_when_the_settings_are_read(
     monkeypatch.setenv("SEIKYU_ANCHOR_COMMAND", "/opt/anchor 'open")
     with pytest.raises(ConfigurationError, match="SEIKYU_ANCHOR_COMMAND"):
         read_settings(tmp_path)
+
+
+async def test_a_notice_is_japanese_as_people_read_it_and_a_requester_with_an_endless_name_is_cut(
+    stage: Stage, tmp_path: Path
+) -> None:
+    keeps = program(tmp_path, KEEPS)
+    action = stage.propose("A-1", 100_000, requester="鈴" * 99, counterparty_name="青" * 200)
+    notifier = CommandNotifier(keeps.command, stage.store, link_of=lambda _: None)
+
+    await notifier.deliver(notice_of(stage, action.id))
+
+    line = keeps.left("kept")["stdin"]
+    assert notifier.name == "command"
+    assert f'"requester": "{"鈴" * 59}…"' in line
+    assert f'"counterparty": "{"青" * 99}…"' in line
+
+
+async def test_a_notifier_waits_for_its_program_no_longer_than_it_was_told(stage: Stage) -> None:
+    sleeper = (sys.executable, "-c", "import time; time.sleep(600)")
+    notifier = CommandNotifier(sleeper, stage.store, link_of=lambda _: None, limit_s=0)
+
+    with pytest.raises(NotDelivered, match="0 s"):
+        await notifier.deliver(notice_of(stage, None))
+
+
+async def test_an_anchor_waits_for_its_program_no_longer_than_it_was_told() -> None:
+    sleeper = (sys.executable, "-c", "import time; time.sleep(600)")
+    anchor = Anchor(at="2026-11-21T03:00:00.000000Z", records=1, head="a" * 64)
+
+    with pytest.raises(NotDelivered, match="0 s"):
+        await AnchorCommand(sleeper, limit_s=0).keep(anchor)

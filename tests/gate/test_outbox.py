@@ -16,8 +16,8 @@ from seikyu.errors import NotDelivered, Text
 from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import State
 from seikyu.gate.gathering import FLOOD_AFTER, FLOOD_WINDOW_S
-from seikyu.gate.notices import Notice
-from seikyu.gate.outbox import BATCH, LEASE_S, MAX_RETRY_AFTER_S
+from seikyu.gate.notices import Notice, NoticeKind
+from seikyu.gate.outbox import BATCH, LEASE_S, MAX_RETRY_AFTER_S, Letter, Outbox, listing
 from seikyu.gate.proposals import MAX_AWAITING
 from seikyu.gate.votes import Ballot
 from seikyu.models import moment
@@ -595,3 +595,41 @@ async def test_what_is_asked_anew_is_reminded_of_anew(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    "tries,waits", [(1, (4, 6)), (2, (8, 13)), (3, (15, 25)), (8, (480, 800)), (9, (675, 1125)), (200, (675, 1125))]
+)
+def test_tries_are_twice_as_far_apart_each_spread_by_a_quarter_up_to_a_quarter_of_an_hour(
+    stage: Stage, tries: int, waits: tuple[int, int]
+) -> None:
+    outbox = Outbox(stage.store, stage.clock, stage.settings.timing, stage.presence)
+    notice = Notice("log-1", NoticeKind.ASKED, None, stage.clock.now(), Text("", ""))
+    letter = Letter("pretend", notice, (), tries, stage.clock.now())
+
+    drawn = {outbox.failed(letter, DOWN) for _ in range(60)}
+
+    assert waits[0] <= min(drawn) <= max(drawn) <= waits[1]
+    assert len(drawn) > 1
+
+
+async def test_the_newest_notices_are_listed_with_how_many_there_are_of_each_state(stage: Stage) -> None:
+    channel = PretendChannel()
+    delivery = messenger(stage, channel)
+    stage.propose("A-1", 100_000)
+    await delivery.round()
+    channel.mood = is_down
+    for number in (2, 3):
+        stage.clock.advance(seconds=1)
+        stage.propose(f"A-{number}", 100_000 + number)
+    await delivery.round()
+
+    whole, counts = listing(stage.store, state=None, limit=10)
+    waiting, _ = listing(stage.store, state="waiting", limit=1)
+
+    assert [row["state"] for row in whole] == ["waiting", "waiting", "delivered"]
+    assert [row["id"] for row in waiting] == [whole[0]["id"]]
+    assert [(row["channel"], row["state"], row["total"]) for row in counts] == [
+        ("pretend", "delivered", 1),
+        ("pretend", "waiting", 2),
+    ]

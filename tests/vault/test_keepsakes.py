@@ -9,8 +9,9 @@ from pydantic import SecretBytes, SecretStr
 
 from gate.stage import CONNECTION, PretendClock
 from seikyu.errors import LoginRequired, StoreDamaged
+from seikyu.settings import SlackApp
 from seikyu.store.database import Store
-from seikyu.vault.keepsakes import FORMER_LIVES, SEALING_KEY, Keepsakes, webhook_place
+from seikyu.vault.keepsakes import FORMER_LIVES, SEALING_KEY, Keepsakes, Place, slack_place, webhook_place
 from seikyu.vault.keys import KeyRing, MasterKey
 
 PLACE = webhook_place(CONNECTION)
@@ -86,3 +87,11 @@ def test_the_sealing_key_is_made_once_and_only_when_asked_for(house: House) -> N
     assert again.private_bytes_raw() == made.private_bytes_raw()
     assert made.private_bytes_raw().hex().encode() not in house.file.read_bytes()
     assert house.kept.get(SEALING_KEY) is not None
+
+
+def test_what_an_earlier_version_kept_lies_where_it_is_looked_for() -> None:
+    app = SlackApp("T1", "A1", "C1")
+
+    assert slack_place(app) == Place("house/slack", "slack", "https://slack.com/api", "slack")
+    assert Place("house/seal", "seikyu", "", "seal") == SEALING_KEY
+    assert Place("mfk-main/webhook", "mfkessai", CONNECTION.base_url, "webhook") == PLACE

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from pydantic import SecretStr
@@ -254,9 +255,8 @@ class Renewals:
 
     def _release(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
         """Give the lease back; without effect when it is no longer ours to give."""
-        self._vault.store.sure(
-            lambda: self._let_go(lease, to_state, rest_s=rest_s), lambda: self._let_go(lease, to_state, rest_s=rest_s)
-        )
+        let_go = partial(self._let_go, lease, to_state, rest_s=rest_s)
+        self._vault.store.sure(let_go, let_go)
 
     def _let_go(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
         not_before = None if rest_s is None else timestamp(self._clock.now() + timedelta(seconds=rest_s))
