@@ -306,8 +306,12 @@ async def _plan(tool: Tool, command: Command, call: Call) -> Plan:
 
 
 async def _view(rooms: Rooms, action: Action, principal: Principal) -> ActionView:
-    have = await rooms.store.run(lambda: rooms.desk.have_votes(action))
-    return rooms.cards.view(action, have=have, lang=principal.lang)
+    return (await _views(rooms, [action], principal))[0]
+
+
+async def _views(rooms: Rooms, actions: Sequence[Action], principal: Principal) -> list[ActionView]:
+    have = await rooms.store.run(lambda: rooms.desk.have_votes(actions))
+    return [rooms.cards.view(action, have=have[action.id], lang=principal.lang) for action in actions]
 
 
 _SINCE_EDITED: Final = Text(
@@ -421,7 +425,7 @@ class _OwnDesk:
         found, total = await self._rooms.store.run(
             lambda: self._rooms.desk.page(requester=self._principal.requester, state=status, limit=limit, cursor=cursor)
         )
-        views = [await _view(self._rooms, action, self._principal) for action in found[:limit]]
+        views = await _views(self._rooms, found[:limit], self._principal)
         return views, total, found[limit - 1].id if len(found) > limit else None
 
     async def withdraw(self, action_id: str) -> ActionView:

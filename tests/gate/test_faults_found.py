@@ -271,7 +271,7 @@ async def test_a_duplicate_that_ran_after_the_vote_is_asked_about_again_and_the_
 
     after = await stage.executor.execute(older.id)
 
-    assert (after.state, after.revision, stage.desk.have_votes(after)) == (State.AWAITING, 2, 0)
+    assert (after.state, after.revision, stage.desk.have_votes([after])[after.id]) == (State.AWAITING, 2, 0)
     assert any(twin.id in note.en for note in after.note_texts)
     assert stage.provider.sends == 1
 

@@ -17,6 +17,8 @@ from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.keys import Key
+from seikyu.gate.policy import PolicyBook
+from seikyu.gate.proposals import Desk
 from seikyu.gate.votes import Ballot, BallotBox, Decision, approvals, check_digest, conclusions
 from seikyu.gate.witness import vote_hash
 from seikyu.models import timestamp
@@ -319,3 +321,41 @@ def test_only_an_approval_is_counted_as_one(stage: Stage, office: tuple[Key, Key
         counted = [right.operator for right in approvals(tx, stage.find(action.id))]
     assert counted == ["tanaka"]
     assert [vote["decision"] for vote in votes(stage, action)] == ["approve", "reject"]
+
+
+class CountingStore(Store):
+    """Counts the transactions that read."""
+
+    reads = 0
+
+    @contextmanager
+    def read(self) -> Generator[Tx]:
+        self.reads += 1
+        with super().read() as tx:
+            yield tx
+
+
+def test_the_votes_of_many_requests_are_read_at_once(stage: Stage) -> None:
+    first = stage.enrol("tanaka")
+    second = stage.enrol("sato", first)
+    actions = [stage.propose(f"A-{n}", 1_100_000 + n) for n in range(4)]
+    stage.approve(actions[0], first)
+    stage.approve(stage.approve(actions[2], first), second)
+    store = CountingStore(stage.settings.store_place)
+    desk = Desk(store, stage.clock, stage.settings, PolicyBook(stage.settings.policy_file))
+
+    have = desk.have_votes([stage.find(action.id) for action in actions])
+
+    store.close()
+    assert list(have.values()) == [1, 0, 2, 0]
+    assert store.reads == 1
+    assert desk.have_votes([]) == {}
+
+
+def test_no_vote_is_counted_while_the_operators_records_are_in_doubt(stage: Stage) -> None:
+    action = stage.propose("A-1", 1_100_000)
+    stage.approve(action, stage.enrol("tanaka"))
+    with stage.store.write() as tx:
+        tx.connection.execute("UPDATE operator SET public_key = enrolled_at")
+
+    assert stage.desk.have_votes([action]) == {action.id: 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,6 +12,7 @@ from seikyu.gate import freezing
 from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
+from seikyu.gate.mandates import People, trusted
 from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.seats import lacking
 from seikyu.gate.votes import approvals
@@ -135,15 +137,16 @@ class Desk:
             count = tx.one(f"count_actions_of{whose}", **who, state=state)
         return actions(rows), int((count or {"total": 0})["total"])
 
-    def have_votes(self, action: Action) -> int:
-        """Approvals that hold now and fill a place; 0 while the operators' records are in doubt."""
-        if action.approvers == 0:
-            return 0
-        try:
-            with self._store.read() as tx:
-                return max(0, action.approvers - lacking(action.decision, approvals(tx, action)).people)
-        except StoreDamaged:
-            return 0
+    def have_votes(self, actions: Sequence[Action]) -> Mapping[str, int]:
+        """By action, the approvals that hold now and fill a place; 0 while the operators' records are in doubt."""
+        have = dict.fromkeys((action.id for action in actions), 0)
+        if not have:
+            return have
+        with self._store.read() as tx:
+            # most of what waits has no vote yet: the others alone are worth looking at one by one
+            voted = {row["action_id"] for row in tx.all("voted_between", first=min(have), last=max(have))}
+            people = _trusted(tx)
+            return have | {action.id: _have(tx, action, people) for action in actions if action.id in voted}
 
     def _stored(self, tx: Tx, proposal: Proposal) -> Action | None:
         row = tx.one("action", id=proposal.action_id)
@@ -222,6 +225,20 @@ class Desk:
             facts=situation.facts.model_dump(mode="json"),
         )
         return find(tx, proposal.action_id)
+
+
+def _trusted(tx: Tx) -> People:
+    try:
+        return trusted(tx)
+    except StoreDamaged:
+        return {}
+
+
+def _have(tx: Tx, action: Action, people: People) -> int:
+    try:
+        return max(0, action.approvers - lacking(action.decision, approvals(tx, action, people)).people)
+    except StoreDamaged:
+        return 0
 
 
 def situation_of(tx: Tx, policy: Policy, proposal: Proposal, now: datetime) -> Situation:

@@ -14,7 +14,7 @@ from seikyu.gate.actions import STATE_TEXT, Action, State, find, move, text_json
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.keys import Key, is_signed
 from seikyu.gate.makers import check_edits, is_maker
-from seikyu.gate.mandates import Operator, same_person, trusted
+from seikyu.gate.mandates import Operator, People, same_person, trusted
 from seikyu.gate.rights import Right, right_of
 from seikyu.gate.seats import lacking
 from seikyu.gate.witness import vote_hash
@@ -270,17 +270,18 @@ def _votes(tx: Tx, action: Action) -> list[Row]:
     return tx.all("votes", action_id=action.id, revision=action.revision)
 
 
-def approvals(tx: Tx, action: Action) -> list[Right]:
+def approvals(tx: Tx, action: Action, people: People | None = None) -> list[Right]:
     """The sealed approvals of exactly this content that hold now, no two of which share a person.
 
     The seal binds what was read, what was decided and whose right was used. Which roles and ceiling that right has
-    is not sealed: others gave it, and what they took back since must not count.
+    is not sealed: others gave it, and what they took back since must not count. `people` are the trusted ones, when
+    the caller read them in this transaction.
 
     Raises:
         StoreDamaged: a vote's seal does not hold, so somebody wrote into the database.
     """
     held: list[Right] = []
-    for vote, right in _rights(tx, action):
+    for vote, right in _rights(tx, action, people):
         is_free = not any(one.people & right.people for one in held)
         if vote["decision"] == "approve" and is_free and right.covers(action.particulars.amount):
             held.append(right)
@@ -300,9 +301,9 @@ def _conclusion(reference: str | None) -> str:
     return "nothing" if reference is None else reference
 
 
-def _rights(tx: Tx, action: Action) -> list[tuple[Row, Right]]:
+def _rights(tx: Tx, action: Action, people: People | None = None) -> list[tuple[Row, Right]]:
     """Every vote whose operator has a right to it now, and is not behind the request. Raises as `approvals`."""
-    people, found = trusted(tx), list[tuple[Row, Right]]()
+    people, found = trusted(tx) if people is None else people, list[tuple[Row, Right]]()
     check_edits(tx, action)
     for vote in _votes(tx, action):
         if vote["operator"] in people:

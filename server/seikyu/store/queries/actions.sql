@@ -172,6 +172,9 @@ VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :v
 SELECT operator, decision, statement, seal, via, voted_at FROM vote
 WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
 
+-- name: voted_between
+SELECT DISTINCT action_id FROM vote WHERE action_id BETWEEN :first AND :last;
+
 -- name: has_vote^
 SELECT 1 AS known FROM vote
 WHERE action_id = :action_id AND operator = :operator AND decision = :decision AND voted_at = :voted_at;

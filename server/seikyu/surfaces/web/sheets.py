@@ -148,6 +148,8 @@ class Entry:
     proposed: str
     left: Text | None
     votes: str | None
+    is_for_a_batch: bool
+    """Whether it can be approved together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class Reading:
             rows = audit.history(tx, action_id)
             frozen = freezing.standing(tx)
             now = self._clock.now()
-            lenders = _lenders(tx, now)
+            lent = lenders(tx, now)
         is_over = card.state in {State.AWAITING, State.APPROVED} and moment(action.expires_at) <= now
         state = State.EXPIRED if is_over else card.state
         return Sheet(
@@ -199,7 +201,7 @@ class Reading:
             history=tuple(_happening(row) for row in rows if row["kind"] not in _NOT_SHOWN),
             refresh_s=_refresh_s(state, rows, now),
             frozen=None if frozen is None else frozen.text,
-            lenders=lenders,
+            lenders=lent,
         )
 
     def register(self, before: str | None) -> Register:
@@ -209,15 +211,16 @@ class Reading:
         decided = [action for action in recent[:RECENT] if action.state is not State.AWAITING]
         frozen = freezing.current(self._store)
         soonest = sorted(waiting[:MAX_WAITING], key=lambda action: action.expires_at)
+        have = self._desk.have_votes(soonest)
         return Register(
-            waiting=tuple(self._entry(action) for action in soonest),
+            waiting=tuple(self._entry(action, have[action.id]) for action in soonest),
             waiting_total=total,
             decided=tuple(self._entry(action) for action in decided),
             older=recent[RECENT - 1].id if len(recent) > RECENT else None,
             frozen=None if frozen is None else frozen.text,
         )
 
-    def _entry(self, action: Action) -> Entry:
+    def _entry(self, action: Action, have: int = 0) -> Entry:
         try:
             check_digest(action)
             title = self._cards.operation(action).title + _which(action)
@@ -238,11 +241,13 @@ class Reading:
             requester=shown(action.requester, 60),
             proposed=japan_time(action.created_at)[:16],
             left=_left(action, now) if is_open else None,
-            votes=f"{self._desk.have_votes(action)} / {action.approvers}" if is_open else None,
+            votes=f"{have} / {action.approvers}" if is_open else None,
+            is_for_a_batch=is_open and particulars.amount is not None,
         )
 
 
-def _lenders(tx: Tx, now: datetime) -> tuple[str, ...]:
+def lenders(tx: Tx, now: datetime) -> tuple[str, ...]:
+    """Operators for whom somebody else may decide now."""
     try:
         people = trusted(tx)
     except StoreDamaged:
@@ -278,6 +283,7 @@ def _unreadable(action: Action, why: Text) -> Entry:
         proposed=japan_time(action.created_at)[:16],
         left=None,
         votes=None,
+        is_for_a_batch=False,
     )
 
 
