@@ -391,7 +391,7 @@ class _Opened:
         self.ballots = BallotBox(
             self.store, clock, settings.timing, lambda tx, action: mark_reversed(tx, action, WRITE_OPERATIONS)
         )
-        self.batches = Batches(self.store, self.cards, self.ballots, settings.batch)
+        self.batches = Batches(self.store, clock, self.cards, self.ballots, settings.batch)
         self._clients: dict[str, Client] = {}
 
     @cached_property
@@ -515,6 +515,7 @@ class _Opened:
             desk=self.desk,
             cards=self.cards,
             ballots=self.ballots,
+            batches=self.batches,
             wake=self._wake,
             key=self._page_key(),
             lang=self.home.lang,

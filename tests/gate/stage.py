@@ -311,7 +311,7 @@ def make_stage(
         desk=Desk(store, clock, settings, book),
         revisions=Revisions(store, clock, settings, book),
         ballots=ballots,
-        batches=Batches(store, cards, ballots, settings.batch),
+        batches=Batches(store, clock, cards, ballots, settings.batch),
         claims=claims,
         reconciliation=reconciliation,
         executor=Executor(store, clock, claims, reconciliation=reconciliation, client_of=lambda _connection: provider),

@@ -18,7 +18,7 @@ from seikyu.settings import BatchCap
 
 
 def batches(stage: Stage, cap: BatchCap) -> Batches:
-    return Batches(stage.store, stage.cards, stage.ballots, cap)
+    return Batches(stage.store, stage.clock, stage.cards, stage.ballots, cap)
 
 
 def states(stage: Stage, *actions: Action) -> list[State]:
@@ -164,7 +164,7 @@ def test_those_cast_before_a_crash_stand_and_the_others_wait(stage: Stage) -> No
     key = stage.enrol("tanaka")
     first, second = waiting(stage, "A-1", "A-2")
     mortal = KilledAfterOne(stage.store, stage.clock, stage.settings.timing)
-    dying = Batches(stage.store, stage.cards, mortal, stage.settings.batch)
+    dying = Batches(stage.store, stage.clock, stage.cards, mortal, stage.settings.batch)
 
     with pytest.raises(Killed):
         dying.approve(dying.read([first.id, second.id]).items, key)

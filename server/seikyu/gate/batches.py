@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from seikyu.errors import NOTHING, SeikyuError, Text, VoteRefused
+from seikyu.errors import NOTHING, NotFound, SeikyuError, StoreDamaged, Text, VoteRefused
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.cards import Card, CardIndex
 from seikyu.gate.keys import Key
 from seikyu.gate.votes import Ballot, BallotBox, check_digest
-from seikyu.models import yen_text
+from seikyu.models import Clock, yen_text
 from seikyu.settings import BatchCap
-from seikyu.store.database import Store
+from seikyu.store.database import Store, Tx
 
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
 _NONE_CAST = Text("1件も承認されていません。", "None of them was approved.")
@@ -29,11 +29,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request as it is read for a batch: its card, or why it cannot be in one."""
+    """One request as it is read for a batch."""
 
     action_id: str
     card: Card | None
+    """None when there is nothing to show."""
     error: SeikyuError | None
+    """Why it cannot be in a batch; None when it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Batch:
     @property
     def cards(self) -> tuple[Card, ...]:
         """The requests that can be approved together."""
-        return tuple(line.card for line in self.lines if line.card is not None)
+        return tuple(line.card for line in self.lines if line.card is not None and line.error is None)
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -71,27 +73,33 @@ class Result:
 class Batches:
     """Reads and approves many at once. Blocking; call it in a thread."""
 
-    def __init__(self, store: Store, cards: CardIndex, ballots: BallotBox, cap: BatchCap) -> None:
+    def __init__(self, store: Store, clock: Clock, cards: CardIndex, ballots: BallotBox, cap: BatchCap) -> None:
         self._store = store
+        self._clock = clock
         self._cards = cards
         self._ballots = ballots
-        self._cap = cap
+        self.cap = cap
 
     def read(self, action_ids: Iterable[str]) -> Batch:
         """The cards of these requests, each once. More than the cap are not read at all."""
         wanted = list(dict.fromkeys(action_ids))
-        if len(wanted) > self._cap.count:
-            return Batch((), _above(self._cap, len(wanted), 0))
-        batch = Batch(tuple(self._line(action_id) for action_id in wanted), None)
-        return Batch(batch.lines, _above(self._cap, len(batch.cards), batch.total))
+        if len(wanted) > self.cap.count:
+            return Batch((), _above(self.cap, len(wanted), 0))
+        batch = Batch(self.lines(wanted), None)
+        return Batch(batch.lines, _above(self.cap, len(batch.cards), batch.total))
 
-    def _line(self, action_id: str) -> Line:
+    def lines(self, action_ids: Iterable[str]) -> tuple[Line, ...]:
+        """These requests as one moment shows them."""
+        with self._store.read() as tx:
+            return tuple(self._line(tx, action_id) for action_id in action_ids)
+
+    def _line(self, tx: Tx, action_id: str) -> Line:
         try:
-            card = self._cards.card(action_id)
-        except SeikyuError as error:
+            action = find(tx, action_id)
+            card = self._cards.card_of(tx, action)
+        except (NotFound, StoreDamaged) as error:
             return Line(action_id, None, error)
-        refusal = _not_in_a_batch(card.action_id, card.state, card.particulars.amount)
-        return Line(action_id, card if refusal is None else None, refusal)
+        return Line(action_id, card, self._refusal(action))
 
     def approve(
         self, items: Sequence[Item], key: Key, *, reason: str = "", via: str = "cli", acting_for: str | None = None
@@ -101,7 +109,7 @@ class Batches:
         Raises:
             VoteRefused: more than a cap allows; nothing was cast.
         """
-        above = _above(self._cap, len(items), 0) or _above(self._cap, 0, self._money(items))
+        above = _above(self.cap, len(items), 0) or _above(self.cap, 0, self._money(items))
         if above is not None:
             raise VoteRefused(above, written=_NONE_CAST)
         return tuple(self._approve(item, key, reason=reason, via=via, acting_for=acting_for) for item in items)
@@ -120,9 +128,29 @@ class Batches:
         with self._store.read() as tx:
             action = find(tx, item.action_id)
         check_digest(action)
-        error = _not_in_a_batch(action.id, action.state, action.particulars.amount)
+        error = self._refusal(action)
         if error is not None:
             raise error
+
+    def _refusal(self, action: Action) -> VoteRefused | None:
+        """Why it cannot be in a batch."""
+        if action.state is State.AWAITING and action.is_over(self._clock.now()):
+            return _refuse(
+                Text(f"{action.id} は期限切れです。", f"{action.id} has expired."),
+                Text("申請し直してもらってください。", "Ask for it to be proposed again."),
+            )
+        if action.state is not State.AWAITING:
+            stands = STATE_TEXT[action.state]
+            return _refuse(
+                Text(f"{action.id} は「{stands.ja}」です。", f"{action.id} is {stands.en}."),
+                Text("この決定はできません。", "This cannot be decided."),
+            )
+        if action.particulars.amount is None:
+            return _refuse(
+                Text(f"{action.id} は金額が不明です。", f"The amount of {action.id} is not known."),
+                Text("1件ずつ承認してください。", "Approve it by itself."),
+            )
+        return None
 
     def _money(self, items: Iterable[Item]) -> int:
         """Yen of those that still are what was shown; the digest fixes the amount, and the others are refused."""
@@ -137,21 +165,8 @@ class Batches:
         return total
 
 
-def _not_in_a_batch(action_id: str, state: State, amount: int | None) -> VoteRefused | None:
-    if state is not State.AWAITING:
-        stands = STATE_TEXT[state]
-        return VoteRefused(
-            Text(f"{action_id} は「{stands.ja}」です。", f"{action_id} is {stands.en}."),
-            Text("この決定はできません。", "This cannot be decided."),
-            written=_NO_VOTE,
-        )
-    if amount is None:
-        return VoteRefused(
-            Text(f"{action_id} は金額が不明です。", f"The amount of {action_id} is not known."),
-            Text("1件ずつ承認してください。", "Approve it by itself."),
-            written=_NO_VOTE,
-        )
-    return None
+def _refuse(what: Text, next_step: Text) -> VoteRefused:
+    return VoteRefused(what, next_step, written=_NO_VOTE)
 
 
 def _above(cap: BatchCap, count: int, total: int) -> Text | None:

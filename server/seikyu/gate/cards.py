@@ -117,13 +117,16 @@ class CardIndex:
             StoreDamaged: its content is not what its digest and its edits say; there is nothing trustworthy to show.
         """
         with self._store.read() as tx:
-            action = find(tx, action_id)
-            edits = _edits(tx, action)
-            held = _approvals(tx, action)
-            said = _conclusions(tx, action)
-            history = audit.history(tx, action_id)
+            return self.card_of(tx, find(tx, action_id))
+
+    def card_of(self, tx: Tx, action: Action) -> Card:
+        """The card of an action read in this transaction. Raises as `card`."""
         check_digest(action)
         operation = self.operation(action)
+        edits = _edits(tx, action)
+        held = _approvals(tx, action)
+        said = _conclusions(tx, action)
+        history = audit.history(tx, action.id)
         return Card(
             action_id=action.id,
             digest=action.digest,

@@ -107,7 +107,7 @@ def _show(house: House, batch: Batch) -> None:
 
 
 def _lines(house: House, line: Line) -> list[str]:
-    if line.card is None:
+    if line.card is None or line.error is not None:
         said = Text("", "") if line.error is None else line.error.what + line.error.next_step
         return [f"✗ {shown(line.action_id, 60)}  {said.say(house.lang)}"]
     card = line.card

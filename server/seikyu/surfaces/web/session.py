@@ -1,4 +1,4 @@
-"""Who is in front of the page: a random cookie, and form tokens that hold for one browser, action, content and hour.
+"""Who is in front of the page: a random cookie, and form tokens that hold for one browser, page, content and hour.
 
 Neither gives a right to decide; the passphrase does. They keep other sites from speaking through the browser.
 """
@@ -10,17 +10,23 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from seikyu.gate.batches import Item
+
 COOKIE: Final = "seikyu_page"
 NAME_COOKIE: Final = "seikyu_operator"
 """The operator's name, so that it need not be typed again. Never anything else."""
+
+FormPage: TypeAlias = Literal["sheet", "batch"]
+"""A token of one page is none of the other."""
 
 TOKEN_LIFE: Final = timedelta(hours=1)
 MAX_NAME: Final = 100
@@ -75,20 +81,23 @@ class FormSeal:
     key: bytes
     session: Session
 
-    def token(self, action_id: str, digest: str, revision: int, now: datetime) -> str:
-        """A token for the form that shows `digest` in `revision`; holds for `TOKEN_LIFE`."""
-        until = int((now + TOKEN_LIFE).timestamp())
-        return f"{until}.{self._mac(action_id, digest, revision, until)}"
+    page: FormPage
 
-    def holds(self, token: str, action_id: str, digest: str, revision: int, now: datetime) -> bool:
+    def token(self, items: Sequence[Item], now: datetime) -> str:
+        """A token for the form that shows exactly `items`; holds for `TOKEN_LIFE`."""
+        until = int((now + TOKEN_LIFE).timestamp())
+        return f"{until}.{self._mac(items, until)}"
+
+    def holds(self, token: str, items: Sequence[Item], now: datetime) -> bool:
         """Whether this browser was shown exactly this form, within the hour."""
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             return False
         until = int(parts[1])
-        is_ours = hmac.compare_digest(parts[2], self._mac(action_id, digest, revision, until))
+        is_ours = hmac.compare_digest(parts[2], self._mac(items, until))
         return is_ours and now.timestamp() < until
 
-    def _mac(self, action_id: str, digest: str, revision: int, until: int) -> str:
-        message = json.dumps(["seikyu-form", self.session.secret, action_id, digest, revision, until])
+    def _mac(self, items: Sequence[Item], until: int) -> str:
+        shown = [[item.action_id, item.digest, item.revision] for item in items]
+        message = json.dumps(["seikyu-form", self.page, self.session.secret, shown, until])
         return hmac.new(self.key, message.encode(), hashlib.sha256).hexdigest()
