@@ -177,7 +177,7 @@ def _naming(held: list[Freeze]) -> str | None:
 
 
 def _check_settled(tx: Tx) -> None:
-    left = tx.one("count_taken_up_open") or {"total": 0}
+    [left] = tx.all("count_taken_up_open")
     if left["total"]:
         raise NotAllowed(
             Text(

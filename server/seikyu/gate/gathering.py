@@ -138,6 +138,5 @@ def _held_until(tx: Tx, channel: str, said: Announcement, at: datetime) -> datet
         return at
     start = datetime.fromtimestamp(int(at.timestamp()) // FLOOD_WINDOW_S * FLOOD_WINDOW_S, UTC)
     like = {"channel": channel, "requester": said.requester, "kind": said.kind.value, "stands": said.stands}
-    count = tx.one("count_like", **like, since=timestamp(start))
-    is_flood = count is not None and count["total"] >= FLOOD_AFTER
-    return start + timedelta(seconds=FLOOD_WINDOW_S) if is_flood else at
+    [count] = tx.all("count_like", **like, since=timestamp(start))
+    return start + timedelta(seconds=FLOOD_WINDOW_S) if count["total"] >= FLOOD_AFTER else at

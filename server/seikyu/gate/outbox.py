@@ -82,7 +82,7 @@ class Outbox:
             return [self._letter(tx, rows, now) for rows in leased if rows]
 
     def _is_free(self, row: Row, now: datetime) -> bool:
-        if row["lease_owner"] is None or row["lease_until"] is None:
+        if row["lease_owner"] is None:
             return True
         return moment(row["lease_until"]) <= now or self._presence.is_gone(row["lease_owner"])
 

@@ -84,16 +84,16 @@ def state(store: Store, retention: Retention, today: date) -> Statement:
 
 def state_in(tx: Tx, retention: Retention, today: date) -> Statement:
     """As `state`, in the caller's transaction."""
-    log, actions = tx.one("oldest_record") or {}, tx.one("oldest_action") or {}
+    [log], [actions] = tx.all("oldest_record"), tx.all("oldest_action")
     # a document that several actions name is kept for the last of them
     days = [date.fromisoformat(row["business_day"]) for row in tx.all("document_days")]
     free = [free_from(day, retention.years) for day in days]
     is_held = retention.legal_hold is not None
     return Statement(
         retention=retention,
-        records=int(log.get("total") or 0),
-        oldest_record=None if log.get("at") is None else jst_date(moment(log["at"])),
-        oldest_business_day=None if actions.get("day") is None else date.fromisoformat(actions["day"]),
+        records=log["total"],
+        oldest_record=None if log["at"] is None else jst_date(moment(log["at"])),
+        oldest_business_day=None if actions["day"] is None else date.fromisoformat(actions["day"]),
         documents=len(days),
         documents_free_from=min(free, default=None),
         documents_past=0 if is_held else sum(day <= today for day in free),

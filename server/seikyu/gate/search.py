@@ -55,7 +55,7 @@ def search(store: Store, wanted: Wanted, *, limit: int) -> Hits:
     values = wanted.values()
     with store.read() as tx:
         found = actions(tx.all("search_actions", **values, limit=limit))
-        counted = tx.one("count_search", **values) or {"total": 0, "yen": 0}
+        [counted] = tx.all("count_search", **values)
     return Hits(tuple(found), counted["total"], counted["yen"])
 
 

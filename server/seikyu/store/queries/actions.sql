@@ -16,7 +16,7 @@ AND (
 AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT))
 ORDER BY business_day DESC, id DESC LIMIT :limit;
 
--- name: count_search^
+-- name: count_search
 SELECT count(*) AS total, coalesce(sum(amount), 0) AS yen FROM action
 WHERE business_day BETWEEN :day_from AND :day_to
 AND (CAST(:amount_from AS BIGINT) IS NULL OR amount >= CAST(:amount_from AS BIGINT))
@@ -202,7 +202,7 @@ ON CONFLICT (sha256) DO NOTHING;
 -- name: action_epoch^
 SELECT epoch FROM action WHERE id = :id;
 
--- name: count_taken_up_open^
+-- name: count_taken_up_open
 SELECT count(*) AS total FROM action
 WHERE taken_up IS NOT NULL AND state IN ('approved', 'executing', 'unknown', 'manual_review');
 

@@ -17,7 +17,7 @@ ON CONFLICT (channel, id) DO NOTHING;
 -- name: has_notice^
 SELECT 1 AS known FROM outbox WHERE channel = :channel AND id = :id;
 
--- name: count_like^
+-- name: count_like
 SELECT count(*) AS total FROM outbox
 WHERE channel = :channel AND requester = :requester AND at >= :since AND kind = :kind AND stands = :stands;
 

@@ -1,7 +1,7 @@
--- name: oldest_record^
+-- name: oldest_record
 SELECT count(*) AS total, min(at) AS at FROM audit;
 
--- name: oldest_action^
+-- name: oldest_action
 SELECT min(business_day) AS day FROM action;
 
 -- name: document_days
