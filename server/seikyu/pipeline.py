@@ -227,6 +227,7 @@ class Pipeline:
         """
         rooms = self._rooms
         self._refuse_read_only()
+        await rooms.executor.look()
         action = await rooms.store.run(lambda: rooms.revisions.editable(action_id))
         tool = self._tool(action.tool)
         if fixed := sorted({"connection", "path"} & changes.keys()):

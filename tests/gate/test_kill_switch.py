@@ -274,3 +274,23 @@ def test_a_hold_that_no_lifting_names_stands_behind_one_and_can_be_released(stag
 
     assert (seen.seq, seen.kind, seen.text.en[:9]) == (2, "restored", "Read-only")
     assert freezing.current(stage.store) is None
+
+
+async def test_while_frozen_an_edit_voids_the_votes_and_only_the_new_content_leaves_once_it_is_lifted(
+    stage: Stage,
+) -> None:
+    key = stage.enrol("tanaka")
+    action = stage.propose("A-1", 2_000_000)
+    stage.approve(action, key)
+    seen = freeze(stage)
+
+    edited = stage.revisions.revise(stage.draft(action, 90_000))
+    await stage.executor.sweep()
+    frozen, sends = stage.find(action.id), stage.provider.sends
+    lift(stage, seen, key)
+    stage.approve(edited, key)
+    await stage.executor.sweep()
+
+    assert (edited.revision, frozen.state, sends) == (2, State.AWAITING, 0)
+    assert stage.provider.booked == {"A-1": {"number": "A-1", "amount": 90_000}}
+    assert audit.verify(stage.store).faults == ()

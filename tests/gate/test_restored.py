@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,7 +24,9 @@ from seikyu.gate.actions import Action, State
 from seikyu.gate.anchors import AnchorFile, Anchoring
 from seikyu.gate.operators import Key
 from seikyu.gate.pardons import pardons
+from seikyu.gate.proposals import Proposal
 from seikyu.gate.restoration import ROW
+from seikyu.gate.revisions import Draft
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.gate.witness import ACTION_COLUMNS, TIMING_COLUMNS
 from seikyu.spec import Lost, OutcomeClass, ProviderRequest, Refused, Sent
@@ -61,6 +64,8 @@ class Office:
         )
 
     def back_up(self) -> Restore:
+        with self.stage.store.read():  # the tables are there from the first look on
+            pass
         return self._copy_of_file() if self.url is None else copy_of_tables(self.url.get_secret_value())
 
     def _copy_of_file(self) -> Restore:
@@ -351,7 +356,7 @@ async def test_what_cannot_be_looked_up_waits_for_a_person_and_the_hold_waits_wi
 
 
 def ballot(action: Action) -> Ballot:
-    return Ballot(action.id, action.digest, "resolve", "画面で確認")
+    return Ballot(action.id, action.digest, "resolve", "画面で確認", revision=action.revision)
 
 
 async def test_what_the_provider_refused_in_the_forgotten_time_is_never_sent_by_itself_again(office: Office) -> None:
@@ -600,3 +605,147 @@ async def test_a_start_on_a_long_journal_with_claims_in_flight_makes_them_unknow
     assert held is None
     assert {office.stage.find(action.id).state for action in flying} == {State.UNKNOWN}
     assert office.provider.sends == 1
+
+
+# edited before it was sent
+
+
+class Edited:
+    """What was asked for once, edited, approved and sent, and then forgotten."""
+
+    def __init__(self, office: Office, *, is_by_operator: bool = False) -> None:
+        self.office = office
+        self.tanaka = office.stage.enrol("tanaka")
+        self.sato = office.stage.enrol("sato", self.tanaka)
+        self.empty = office.back_up()
+        self.first = call_of(office, 200_000)
+        self.asked = office.stage.desk.propose(self.first)
+        self.proposed = office.back_up()
+        by = self.sato if is_by_operator else None
+        self.edited = office.stage.revisions.revise(
+            replace(draft_of(office, self.asked, 150_000), seen=self.asked), key=by
+        )
+        self.second = call_of(office, 150_000)
+
+    async def send(self) -> Action:
+        self.office.stage.approve(self.edited, self.tanaka)
+        return await self.office.stage.executor.execute(self.edited.id)
+
+
+def call_of(office: Office, amount: int) -> Proposal:
+    """A call of an operation without a number: nothing but the call itself tells that it is the same."""
+    made = office.stage.proposal("A-1", amount)
+    return replace(made, plan=replace(made.plan, natural_key=None))
+
+
+def draft_of(office: Office, action: Action, amount: int) -> Draft:
+    made = office.stage.draft(action, amount)
+    return replace(made, proposal=replace(made.proposal, plan=replace(made.proposal.plan, natural_key=None)))
+
+
+@pytest.mark.fault("F15")
+@pytest.mark.parametrize("is_by_operator", [False, True])
+@pytest.mark.parametrize("backup", ["empty", "proposed"])
+async def test_the_call_an_edited_action_was_made_by_is_still_that_action_after_a_restore(
+    office: Office, backup: str, *, is_by_operator: bool
+) -> None:
+    edited = Edited(office, is_by_operator=is_by_operator)
+    sent = await edited.send()
+    office.restore(getattr(edited, backup))
+    await office.reconcile()
+
+    office.release(edited.tanaka)
+
+    again = [office.stage.desk.propose(call).id for call in (call_of(office, 200_000), call_of(office, 150_000))]
+    assert again == [sent.id, sent.id]
+    assert (office.stage.find(sent.id).state, office.provider.sends) == (State.SUCCEEDED, 1)
+    assert [edit.revision for edit in office.stage.cards.card(sent.id).edits] == [2]
+    assert office.verify().faults == ()
+
+
+@pytest.mark.parametrize("backup", ["empty", "proposed"])
+async def test_the_same_call_made_in_between_is_closed_when_the_edited_action_is_known_again(
+    office: Office, backup: str
+) -> None:
+    edited = Edited(office)
+    sent = await edited.send()
+    office.restore(getattr(edited, backup))
+    between = office.stage.desk.propose(edited.first)
+
+    await office.reconcile()
+
+    states = {action_id: office.stage.find(action_id).state for action_id in (between.id, sent.id)}
+    assert states == {between.id: State.EXPIRED, sent.id: State.SUCCEEDED}
+    assert office.stage.desk.propose(edited.first).id == sent.id
+    assert (office.provider.sends, office.verify().fault) == (1, None)
+
+
+async def test_an_edit_made_in_between_gives_way_to_what_was_sent_and_is_kept(office: Office) -> None:
+    edited = Edited(office)
+    sent = await edited.send()
+    office.restore(edited.proposed)
+    there = office.stage.find(sent.id)
+    office.stage.revisions.revise(draft_of(office, there, 120_000), reason="復元の後")
+
+    await office.reconcile()
+
+    with office.stage.store.read() as tx:
+        rows = tx.all("every_revision_of", action_id=sent.id)
+    assert [(row["revision"], "復元の後" in row["statement"]) for row in rows] == [(-1, True), (2, False)]
+    assert office.stage.find(sent.id).particulars.amount == 150_000
+    assert [edit.reason for edit in office.stage.cards.card(sent.id).edits] == [""]
+    assert (office.provider.sends, office.verify().faults) == (1, ())
+
+
+async def test_what_an_operator_edited_whom_the_backup_does_not_know_can_still_be_resolved(office: Office) -> None:
+    office.outcome_class = OutcomeClass.D
+    office.start()
+    tanaka = office.stage.enrol("tanaka")
+    copy = office.back_up()
+    sato = office.stage.enrol("sato", tanaka)
+    action = office.stage.propose("A-1", 200_000)
+    edited = office.stage.revisions.revise(office.stage.draft(action, 150_000), key=sato)
+    office.stage.approve(edited, tanaka)
+    await office.stage.executor.execute(action.id)
+    office.restore(copy)
+    await office.reconcile()
+
+    settled = office.stage.ballots.resolve(ballot(office.stage.find(action.id)), tanaka, reference="tx-A-1")
+    office.release(tanaka)
+
+    assert settled.state is State.SUCCEEDED
+    assert office.verify().faults == ()
+
+
+@pytest.mark.parametrize(
+    "change", [{"statement": "x"}, {"seal": 1}, {"revision": "2"}, {"action_id": "act-0"}, {"x": 1}]
+)
+async def test_a_line_with_an_edit_somebody_changed_is_not_taken_up(office: Office, change: dict[str, object]) -> None:
+    edited = Edited(office)
+    await edited.send()
+    [file] = office.stage.settings.sent_folder.iterdir()
+    said = json.loads(file.read_text(encoding="utf-8"))
+    said["edits"][0] |= change
+    file.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    office.restore(edited.empty)
+
+    with pytest.raises(StoreDamaged, match="does not hold a whole action"):
+        office.stage.restoration.take_up()
+
+
+# edits while everything stands still
+
+
+@pytest.mark.parametrize("is_by_operator", [False, True])
+async def test_nothing_is_edited_while_a_restored_database_is_held(office: Office, *, is_by_operator: bool) -> None:
+    edited = Edited(office)
+    await edited.send()
+    office.restore(edited.proposed)
+    office.stage.restoration.look()
+    there = office.stage.find(edited.asked.id)
+
+    with pytest.raises(NotAllowed, match="Read-only") as told:
+        office.stage.revisions.revise(draft_of(office, there, 120_000), key=edited.tanaka if is_by_operator else None)
+
+    assert "The action is as it was." in told.value.say("en")
+    assert office.stage.find(there.id) == there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -107,8 +107,10 @@ class Diary(Journal):
         super().__init__(Path("sent"))
         self.lines: list[bytes] = []
 
-    def keep(self, row: Mapping[str, Any], *, approved_by: tuple[str, ...], now: datetime) -> None:
-        self.lines.append(line_of(row, approved_by=approved_by, at=timestamp(now)))
+    def keep(
+        self, row: Mapping[str, Any], *, edits: Sequence[Mapping[str, Any]], approved_by: tuple[str, ...], now: datetime
+    ) -> None:
+        self.lines.append(line_of(row, edits=edits, approved_by=approved_by, at=timestamp(now)))
 
     def entries(self) -> Iterator[Entry | None]:
         return map(entry_of, reversed(self.lines))

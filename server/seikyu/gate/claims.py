@@ -227,20 +227,22 @@ class Claims:
             NotAllowed: the lease is over, another process has the action, or everything is frozen.
             StoreBusy: the journal cannot be written.
         """
-        row = self._check(claim)
-        self._restoration.journal.keep(row, approved_by=claim.approved_by, now=self._clock.now())
+        row, edits = self._check(claim)
+        now = self._clock.now()
+        self._restoration.journal.keep(row, edits=edits, approved_by=claim.approved_by, now=now)
         self._check(claim)  # a slow disk must not stand between the lease and the first byte
 
-    def _check(self, claim: Claim) -> Row:
+    def _check(self, claim: Claim) -> tuple[Row, list[Row]]:
         with self._store.read() as tx:
             row, freeze = tx.one("action", id=claim.action.id) or {}, freezing.standing(tx)
+            edits = tx.all("revisions_of", action_id=claim.action.id)
             action = find(tx, claim.action.id)
         is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
         if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
             raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
         if freeze is not None:
             raise NotAllowed(freeze.text)
-        return row
+        return row, edits
 
     def finish(self, claim: Claim, sent: Sent) -> Action:
         """Record how the attempt ended: state, attempt and audit row in one transaction.

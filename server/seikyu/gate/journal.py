@@ -7,17 +7,18 @@ action up again in a database that has never heard of it. No secret and no docum
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from seikyu.errors import NOTHING, StoreBusy, StoreDamaged, Text
 from seikyu.gate.actions import Action
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.witness import REVISION_COLUMNS, revision_hash
 from seikyu.models import moment, timestamp
 from seikyu.store.lines import append_line, last_lines
 
@@ -39,6 +40,8 @@ class Entry:
     """The action's whole row, as it was claimed."""
     sha256: str
     """Of the line; the log names it when the action is taken up again."""
+    edits: tuple[Mapping[str, Any], ...] = ()
+    """Every edit it had, as rows: the calls it was made by before are still this action."""
 
 
 class Journal:
@@ -47,15 +50,18 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, row: Mapping[str, Any], *, approved_by: tuple[str, ...], now: datetime) -> None:
-        """Write a claimed action down; durable when this returns.
+    def keep(
+        self, row: Mapping[str, Any], *, edits: Sequence[Mapping[str, Any]], approved_by: tuple[str, ...], now: datetime
+    ) -> None:
+        """Write a claimed action down with its edits; durable when this returns.
 
         Raises:
             StoreBusy: it could not be written, so nothing may be sent.
         """
         at = timestamp(now)
         try:
-            append_line(self._folder / f"{at[:7]}.jsonl", line_of(row, approved_by=approved_by, at=at))
+            line = line_of(row, edits=edits, approved_by=approved_by, at=at)
+            append_line(self._folder / f"{at[:7]}.jsonl", line)
         except OSError as error:
             raise StoreBusy(
                 Text(
@@ -96,18 +102,21 @@ def _read(path: Path, size: int | None = None) -> list[bytes]:
         ) from error
 
 
-def line_of(row: Mapping[str, Any], *, approved_by: tuple[str, ...], at: str) -> bytes:
+def line_of(
+    row: Mapping[str, Any], *, edits: Sequence[Mapping[str, Any]], approved_by: tuple[str, ...], at: str
+) -> bytes:
     """One line, without its end."""
-    return canonical({"format": FORMAT, "at": at, "approved_by": list(approved_by), "row": dict(row)})
+    said = {"format": FORMAT, "at": at, "approved_by": list(approved_by), "row": dict(row)}
+    return canonical({**said, "edits": [dict(edit) for edit in edits]} if edits else said)
 
 
 def entry_of(line: bytes) -> Entry | None:
     """What a line says; None when it cannot be read."""
     try:
         said = json.loads(line)
-        row, names = said["row"], said["approved_by"]
-        return Entry(row["id"], int(row["epoch"]), said["at"], tuple(map(str, names)), row, sha256(line))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        row, names, edits = said["row"], said["approved_by"], tuple(said.get("edits", ()))
+        return Entry(row["id"], int(row["epoch"]), said["at"], tuple(map(str, names)), row, sha256(line), edits)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -116,6 +125,16 @@ def is_whole(entry: Entry) -> bool:
     try:
         action = Action.model_validate(entry.row)
         moment(entry.at)
-        return sha256(action.canonical.encode()) == action.digest and action.request.operation == action.operation
+        is_ours = sha256(action.canonical.encode()) == action.digest and action.request.operation == action.operation
+        return is_ours and all(_is_edit(edit, action) for edit in entry.edits)
     except (ValidationError, ValueError, KeyError, TypeError):
         return False
+
+
+def _is_edit(edit: Mapping[str, Any], action: Action) -> bool:
+    revision_hash(edit)  # raises for what no row can hold
+    texts = (edit["editor"], edit["call_digest"], edit["statement"], edit["seal"] or "")
+    said: object = json.loads(edit["statement"])
+    is_said = isinstance(said, dict) and "new_digest" in cast("dict[str, object]", said)
+    is_row = set(edit) == set(REVISION_COLUMNS) and all(isinstance(text, str) for text in texts)
+    return is_said and is_row and type(edit["revision"]) is int and edit["action_id"] == action.id

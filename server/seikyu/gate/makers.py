@@ -54,6 +54,9 @@ def _is_sound(action: Action, edit: Row, keys: Mapping[str, str]) -> bool:
     if edit["seal"] is None:
         makers = {"requester": action.requester, "provider": action.content["provider"]}
         return makers.get(str(said.get("role"))) == str(edit["editor"])
+    # an operator whom a restored database has forgotten: what was taken up again is never sent, only looked at
+    if action.taken_up is not None and edit["editor"] not in keys:
+        return said.get("role") == "operator"
     key = keys.get(edit["editor"], "")
     return said.get("role") == "operator" and is_signed(key, str(edit["statement"]).encode(), str(edit["seal"]))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,6 +24,7 @@ from seikyu.gate.freezing import Freeze
 from seikyu.gate.journal import Entry, Journal, is_whole
 from seikyu.gate.operators import Key
 from seikyu.gate.pardons import Pardon, pardons
+from seikyu.gate.witness import revision_hash
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
 from seikyu.store.database import Store, Tx
@@ -186,12 +187,12 @@ class Restoration:
             return find(tx, entry.action_id)
         now = self._clock.now()
         row = _unknown(entry, now, now + timedelta(seconds=self._timing.settle_s))
-        if not _is_free(tx, now, row):
+        if not _is_free(tx, now, row, entry.edits):
             row |= _contested(entry)
         tx.run("take_up_action", **row)
         tx.run("add_attempt", action_id=entry.action_id, epoch=entry.epoch, started_at=entry.at)
         said: dict[str, Any] = {"journal": entry.sha256, "sent_at": entry.at, "approved_by": list(entry.approved_by)}
-        tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said)
+        tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said, **_take_up_edits(tx, entry))
         return find(tx, entry.action_id)
 
     def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str) -> None:
@@ -284,15 +285,39 @@ def _contested(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _is_free(tx: Tx, now: datetime, row: dict[str, Any]) -> bool:
-    """Whether the action can bear its call and number again.
+def _take_up_edits(tx: Tx, entry: Entry) -> dict[str, Any]:
+    """Make the action's edits those it was sent with; what the log has to say of that.
+
+    An edit made since the restore is of something that was never sent: its row is kept under a number below zero.
+    """
+    rows, sent = tx.all("every_revision_of", action_id=entry.action_id), list(entry.edits)
+    there: list[Mapping[str, Any]] = [edit for edit in rows if edit["revision"] > 0]
+    lost, strangers = [edit for edit in sent if edit not in there], [edit for edit in there if edit not in sent]
+    lowest = min([0, *(int(edit["revision"]) for edit in rows)])
+    asides = [(edit, {**edit, "revision": lowest - place}) for place, edit in enumerate(strangers, 1)]
+    for was, aside in asides:
+        tx.run("set_aside_revision", action_id=entry.action_id, revision=was["revision"], aside=aside["revision"])
+    for edit in lost:
+        tx.run("add_revision", **edit)
+    said = {
+        "edits": [revision_hash(edit) for edit in (*lost, *(aside for _, aside in asides))],
+        "set_aside": [revision_hash(was) for was, _ in asides],
+    }
+    return {name: hashes for name, hashes in said.items() if hashes}
+
+
+def _is_free(tx: Tx, now: datetime, row: dict[str, Any], edits: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the action can bear its number and every call it was made by again.
 
     What waits under them, unsent, was closed in the time the database has forgotten: only then could this one be
     proposed. It is closed again.
     """
     names = ("id", "call_digest", "connection", "operation", "natural_key")
-    rivals = actions(tx.all("rivals_of", **{name: row[name] for name in names}))
-    left = [rival for rival in rivals if not _close(tx, now, rival, row["id"])]
+    known = {name: row[name] for name in names}
+    calls = dict.fromkeys((row["call_digest"], *(edit["call_digest"] for edit in edits)))
+    rows = [rival for call in calls for rival in tx.all("rivals_of", **(known | {"call_digest": call}))]
+    rivals = {rival.id: rival for rival in actions(rows)}
+    left = [rival for rival in rivals.values() if not _close(tx, now, rival, row["id"])]
     return not left
 
 

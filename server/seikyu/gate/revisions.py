@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, cast
 
 from seikyu.errors import InvalidArguments, NotAllowed, Text
+from seikyu.gate import freezing
 from seikyu.gate.actions import STATE_TEXT, Action, State, find, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical, canonical_action, sha256
 from seikyu.gate.keys import Key
@@ -94,7 +95,7 @@ class Revisions:
 
         Raises:
             NotAllowed: decided or edited meanwhile, the policy denies it, more than an operator may change,
-                or another action is this very request already.
+                another action is this very request already, or the database was restored and is held.
             ConfigurationError: the policy cannot be read.
             StoreDamaged: the action, or an operator, is not as we wrote it.
         """
@@ -127,6 +128,7 @@ class Revisions:
             return find(tx, action.id)
 
     def _refuse(self, tx: Tx, action: Action, draft: Draft, key: Key | None, reason: str) -> None:
+        _refuse_held(tx)
         _refuse_closed(action, self._clock.now())
         if (action.revision, action.digest) != (draft.seen.revision, draft.seen.digest):
             raise _refused(
@@ -168,6 +170,15 @@ class Revisions:
 
 def _refused(what: Text, next_step: Text = RETURN_IT) -> NotAllowed:
     return NotAllowed(what, next_step, written=NO_CHANGE)
+
+
+def _refuse_held(tx: Tx) -> None:
+    """The action may have left as something else in the time the database has forgotten, and its totals with it.
+
+    Under a freeze by a person an edit is as harmless as a proposal: it is judged, its votes are void, nothing is sent.
+    """
+    for hold in freezing.holds(tx)[:1]:
+        raise NotAllowed(hold.text, written=NO_CHANGE)
 
 
 def _refuse_closed(action: Action, now: datetime) -> None:

@@ -110,6 +110,13 @@ class Witness:
             self._hear_vote(action_id, record)
         if row["kind"] == "edited" or "edit" in record:
             self._edited[action_id, str(record.get("edit"))] += 1
+        if row["kind"] == "taken_up":
+            self._hear_taken_up(action_id, record)
+
+    def _hear_taken_up(self, action_id: str, record: Mapping[str, Any]) -> None:
+        """Its edits are those it was sent with; those made in between have other numbers from here on."""
+        self._edited.update((action_id, str(edit)) for edit in record.get("edits", ()))
+        self._edited.subtract((action_id, str(edit)) for edit in record.get("set_aside", ()))
 
     def _hear_vote(self, action_id: str, record: Mapping[str, Any]) -> None:
         # logs from before there were anchors name a vote by its statement only
@@ -124,7 +131,7 @@ class Witness:
 
     def faults_of(self, tx: Tx, action_id: str) -> list[Text]:
         """The same of one action, when only its own rows of the log were heard."""
-        votes, edits = tx.all("votes_of", action_id=action_id), tx.all("revisions_of", action_id=action_id)
+        votes, edits = tx.all("votes_of", action_id=action_id), tx.all("every_revision_of", action_id=action_id)
         of_row = [] if self.is_as_said(tx, action_id) else [_changed(action_id)]
         return [*self._unreadable, *of_row, *self._vote_faults(votes), *self._edit_faults(edits)]
 

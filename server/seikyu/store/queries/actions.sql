@@ -210,7 +210,12 @@ WHERE taken_up IS NOT NULL AND state IN ('approved', 'executing', 'unknown', 'ma
 SELECT * FROM action
 WHERE id <> :id AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 AND (
-    (call_digest = :call_digest AND reversed_by IS NULL)
+    (
+        reversed_by IS NULL AND (
+            call_digest = :call_digest
+            OR id IN (SELECT r.action_id FROM revision AS r WHERE r.call_digest = :call_digest)
+        )
+    )
     OR (connection = :connection AND operation = :operation AND natural_key = CAST(:natural_key AS TEXT))
 );
 

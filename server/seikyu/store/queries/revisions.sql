@@ -4,7 +4,13 @@ VALUES (:action_id, :revision, :editor, :call_digest, :statement, :seal);
 
 -- name: revisions_of
 SELECT action_id, revision, editor, call_digest, statement, seal FROM revision
-WHERE action_id = :action_id ORDER BY revision;
+WHERE action_id = :action_id AND revision > 0 ORDER BY revision;
+
+-- name: every_revision_of
+SELECT * FROM revision WHERE action_id = :action_id ORDER BY revision;
+
+-- name: set_aside_revision!
+UPDATE revision SET revision = :aside WHERE action_id = :action_id AND revision = :revision;
 
 -- name: every_revision
 SELECT * FROM revision;
