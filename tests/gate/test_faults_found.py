@@ -11,7 +11,7 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import POLICY, Stage, make_stage
-from seikyu.errors import ConfigurationError, OutcomeNotRecorded, StoreBusy, Text, VoteRefused
+from seikyu.errors import ConfigurationError, NotAllowed, OutcomeNotRecorded, StoreBusy, Text, VoteRefused
 from seikyu.gate import audit, operators
 from seikyu.gate.actions import WRITTEN, Action, State
 from seikyu.gate.claims import Claim, Claims
@@ -436,3 +436,48 @@ async def test_what_was_done_and_is_called_approved_in_its_column_is_not_sent_tw
     after = await stage.executor.execute(action.id)
 
     assert (after.state, after.written, stage.provider.sends) == (State.MANUAL_REVIEW, "unknown", 1)
+
+
+async def asked_anew(stage: Stage) -> Action:
+    """What may have left once, sent back to the operators because the policy got stricter."""
+    action = await proven_absent(stage)
+    stage.clock.advance(minutes=10)
+    stage.settings.policy_file.write_text(POLICY.replace("amount_at_most = 50_000", "amount_at_most = 1"))
+    await stage.executor.sweep()
+    return stage.find(action.id)
+
+
+async def test_what_is_asked_anew_and_may_have_left_counts_into_every_total_and_is_a_twin(stage: Stage) -> None:
+    doubtful = await asked_anew(stage)
+    waiting = stage.propose("A-2", 70_000)
+
+    other = stage.proposal("A-3", 50_000)
+    found = stage.desk.propose(other)
+
+    with stage.store.read() as tx:
+        [said] = [row for row in audit.history(tx, found.id) if row["kind"] == "proposed"]
+    assert (doubtful.state, doubtful.may_have_left, waiting.state) == (State.AWAITING, True, State.AWAITING)
+    assert {name: value for name, value in said["facts"].items() if "total" in name} == dict.fromkeys(
+        (
+            "daily_total",
+            "monthly_total",
+            "customer_daily_total",
+            "customer_monthly_total",
+            "connection_daily_total",
+            "split_total",
+        ),
+        50_000 + 50_000,
+    )
+    assert said["twins"] == [doubtful.id]
+
+
+async def test_what_may_have_left_is_not_edited_into_something_its_look_up_would_not_find(stage: Stage) -> None:
+    doubtful = await asked_anew(stage)
+
+    with pytest.raises(NotAllowed, match="may have been written") as told:
+        stage.revisions.revise(stage.draft(doubtful, 10_000, number="A-2"))
+    with pytest.raises(NotAllowed, match="may have been written"):
+        stage.revisions.editable(doubtful.id)
+
+    assert "Withdraw it" in told.value.say("en")
+    assert stage.find(doubtful.id) == doubtful

@@ -452,7 +452,7 @@ def test_a_journal_that_cannot_be_written_says_where_and_why(stage: Stage) -> No
     stage.settings.sent_folder.write_text("", encoding="utf-8")
 
     with pytest.raises(StoreBusy) as refused:
-        stage.restoration.journal.keep({"id": "act-1"}, approved_by=(), now=stage.clock.now())
+        stage.restoration.journal.keep({"id": "act-1"}, edits=(), approved_by=(), now=stage.clock.now())
 
     where = f"Not sent: the journal of sends in {stage.settings.sent_folder} cannot be written (File exists)."
     assert (refused.value.what.en, refused.value.written) == (where, NOTHING)

@@ -81,7 +81,7 @@ class Revisions:
 
         Raises:
             NotFound: no such action.
-            NotAllowed: it does not wait for approval, or was made by a version that kept no arguments.
+            NotAllowed: it does not wait for approval, may have left before, or its arguments were not kept.
             StoreDamaged: its content is not what its digest says.
         """
         with self._store.read() as tx:
@@ -187,6 +187,17 @@ def _refuse_closed(action: Action, now: datetime) -> None:
         raise _refused(
             Text(f"{action.id} は「{stands.ja}」のため修正できません。", f"{action.id} cannot be edited: {stands.en}."),
             Text("新しく申請してください。", "Propose it anew."),
+        )
+    if action.may_have_left:
+        raise _refused(
+            Text(
+                f"{action.id} は以前の送信が登録された可能性があるため修正できません。",
+                f"{action.id} may have been written by an earlier attempt and cannot be edited.",
+            ),
+            Text(
+                "取り下げると、提供元でどうなったかを人が確かめます。",
+                "Withdraw it: a person then sees what became of it at the provider.",
+            ),
         )
     if action.arguments is None:
         raise _refused(

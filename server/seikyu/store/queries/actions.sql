@@ -104,14 +104,28 @@ WHERE state = :state AND (not_before IS NULL OR not_before <= :now) ORDER BY id 
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
 -- name: requester_total^
-SELECT coalesce(sum(amount), 0) AS total FROM action
-WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day AND kind = 'bill' AND id <> :except_id
-AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+SELECT coalesce(sum(amount), 0) AS total FROM (
+    SELECT id, amount FROM action
+    WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    UNION ALL
+    SELECT id, amount FROM action
+    WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
+    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+) AS counted
+WHERE id <> :except_id;
 
 -- name: connection_total^
-SELECT coalesce(sum(amount), 0) AS total FROM action
-WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day AND kind = 'bill' AND id <> :except_id
-AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded');
+SELECT coalesce(sum(amount), 0) AS total FROM (
+    SELECT id, amount FROM action
+    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    UNION ALL
+    SELECT id, amount FROM action
+    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day
+    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+) AS counted
+WHERE id <> :except_id;
 
 -- name: customer_total^
 SELECT coalesce(sum(amount), 0) AS total FROM (
@@ -125,6 +139,12 @@ SELECT coalesce(sum(amount), 0) AS total FROM (
     AND jst_day BETWEEN :first_day AND :last_day
     AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
     AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    UNION
+    SELECT id, amount FROM action
+    WHERE (counterparty_key = :counterparty_key OR (connection = :connection AND counterparty_id = :counterparty_id))
+    AND jst_day BETWEEN :first_day AND :last_day
+    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
+    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
 ) AS counted
 WHERE id <> :except_id;
 
