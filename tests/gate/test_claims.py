@@ -10,28 +10,15 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import CONNECTION, POLICY, Stage
+from gate.traces import claims_with, last_record, later, news
 from seikyu.errors import NotAllowed, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State
-from seikyu.gate.claims import Claim, Claims
-from seikyu.gate.policy import PolicyBook
+from seikyu.gate.claims import Claim
 from seikyu.models import timestamp
-from seikyu.settings import Settings
 from seikyu.spec import Different, Done, Lost, NotSent, Refused, Sent, WriteOperation
 
 WHY = Text("理由", "why")
-
-
-def claims_with(stage: Stage, settings: Settings, *more: WriteOperation[Any]) -> Claims:
-    return Claims(
-        stage.store,
-        stage.clock,
-        settings,
-        book=PolicyBook(settings.policy_file),
-        operations={one.name: one for one in (stage.operation, *more)},
-        presence=stage.presence,
-        restoration=stage.restoration,
-    )
 
 
 def taken(stage: Stage, action: Action) -> Claim:
@@ -40,25 +27,9 @@ def taken(stage: Stage, action: Action) -> Claim:
     return claim
 
 
-def news(before: Action, after: Action) -> dict[str, Any]:
-    was = before.model_dump()
-    return {name: is_ for name, is_ in after.model_dump().items() if is_ != was[name]}
-
-
-def last_record(stage: Stage, action: Action) -> dict[str, Any]:
-    """What the log said last of the action, without its number and the hash of the row."""
-    with stage.store.read() as tx:
-        row = audit.history(tx, action.id)[-1]
-    return {name: value for name, value in row.items() if name not in {"seq", "row"}}
-
-
 def attempts(stage: Stage, action: Action) -> list[dict[str, Any]]:
     with stage.store.read() as tx:
         return [dict(row) for row in tx.all("attempts", action_id=action.id)]
-
-
-def later(stage: Stage, **by: int) -> str:
-    return timestamp(stage.clock.now() + timedelta(**by))
 
 
 def test_a_claim_says_who_has_it_until_when_and_on_whose_approval(stage: Stage) -> None:
