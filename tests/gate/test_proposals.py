@@ -217,20 +217,33 @@ def test_a_page_is_newest_first_with_one_more_than_asked_for_and_the_number_of_a
     assert page(requester="nobody") == ([], 0)
 
 
-def test_votes_that_hold_and_fill_a_place_are_counted(stage: Stage) -> None:
+def test_votes_that_hold_and_fill_a_place_are_counted_for_each_action_by_itself(stage: Stage) -> None:
     tanaka = stage.enrol("tanaka")
     sato = stage.enrol("sato", tanaka)
-    action = stage.propose("A-1", 2_000_000)
-    have = [stage.desk.have_votes(action)]
-    have += [stage.desk.have_votes(stage.approve(action, key)) for key in (tanaka, sato)]
-    approved = stage.find(action.id)
-    operators.remove(stage.store, stage.clock, "sato", by=tanaka)
-    have.append(stage.desk.have_votes(approved))
-    forge(stage, "UPDATE operator SET endorsement = '00'")
-    have.append(stage.desk.have_votes(approved))
+    made = list[Action]()
+    for number in range(4):
+        made.append(stage.propose(f"A-{number}", 2_000_000, counterparty_id=f"C-{number}"))
+        stage.clock.advance(seconds=1)
+    one, two, spoilt, none = made
 
-    assert have == [0, 1, 2, 1, 0]
-    assert stage.desk.have_votes(stage.propose("A-2", 50_000, counterparty_id="C-2")) == 0
+    def have() -> list[int]:
+        counted = stage.desk.have_votes(made)
+        return [counted[action.id] for action in made]
+
+    for action in (one, two, spoilt):
+        stage.approve(action, tanaka)
+    stage.approve(two, sato)
+    counts = [have()]
+    forge(stage, "UPDATE vote SET seal = '00' WHERE action_id = ?", spoilt.id)
+    counts.append(have())
+    operators.remove(stage.store, stage.clock, "sato", by=tanaka)
+    counts.append(have())
+    forge(stage, "UPDATE operator SET endorsement = '00'")
+    counts.append(have())
+
+    assert counts == [[1, 2, 1, 0], [1, 2, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert stage.desk.have_votes([]) == {}
+    assert stage.desk.have_votes([none]) == {none.id: 0}
 
 
 def test_a_number_in_use_is_refused_by_the_action_that_has_it_unless_it_lies_elsewhere(stage: Stage) -> None:
