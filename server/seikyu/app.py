@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from seikyu.surfaces.slack import Errands
     from seikyu.surfaces.slack.api import SlackApi
     from seikyu.vault.grants import TokenResult
-    from seikyu.vault.keys import KeyRing
+    from seikyu.vault.keys import KeyPlaces, KeyRing, KnownRing
     from seikyu.vault.secrets import Vault
     from seikyu.vault.tokens import TokenCustodian
 
@@ -93,12 +93,26 @@ class Home:
     def book(self) -> PolicyBook:
         return self._book
 
-    def key_ring(self) -> KeyRing:
-        """The master key, from the settings or the key file. Raises `ConfigurationError` when there is none."""
-        from seikyu.vault.keys import VARIABLE, read_key_ring
+    @cached_property
+    def key_places(self) -> KeyPlaces:
+        """Where the master key may be."""
+        from seikyu.vault.keys import KeyPlaces
 
-        given = self.settings.master_key
-        return read_key_ring(self.settings.home, {} if given is None else {VARIABLE: given.get_secret_value()})
+        given = self.settings
+        return KeyPlaces(
+            given.home, variable=given.master_key, command=given.master_key_command, named=given.master_key_source
+        )
+
+    @cached_property
+    def known_ring(self) -> KnownRing:
+        """The master keys as this process knows them; read when the first is needed."""
+        from seikyu.vault.keys import KnownRing
+
+        return KnownRing(self.key_places)
+
+    def key_ring(self) -> KeyRing:
+        """The master keys, read anew. Raises `ConfigurationError` when there is none."""
+        return self.key_places()
 
     @cached_property
     def edge(self) -> HttpEdge:
@@ -367,7 +381,7 @@ class _Opened:
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
         )
-        self.vault: Vault = Vault(self.store, clock, home.key_ring)
+        self.vault: Vault = Vault(self.store, clock, home.known_ring)
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
         claims = Claims(
             self.store,
@@ -384,7 +398,7 @@ class _Opened:
             self.store, clock, claims, reconciliation=reconciliation, client_of=self.client, on_step=told
         )
         self.events = EventBook(self.store, clock, claims, self.executor, self.client)
-        self.keepsakes = Keepsakes(self.store, clock, home.key_ring)
+        self.keepsakes = Keepsakes(self.store, clock, home.known_ring)
         self.desk = Desk(self.store, clock, settings, book)
         self.revisions = Revisions(self.store, clock, settings, book)
         self.cards = CardIndex(self.store, WRITE_OPERATIONS, settings.approvals_url)
@@ -607,13 +621,8 @@ class _Logins:
         return self._vault.state(connection)
 
     def prepare_key(self) -> str | None:
-        from seikyu.vault.keys import FILE_NAME, create_key_file
-
-        path = self._home.settings.home / FILE_NAME
-        if self._home.settings.master_key is not None or path.exists():
-            return None
-        create_key_file(self._home.settings.home)
-        return str(path)
+        made = self._home.key_places.prepare()
+        return None if made is None else made.say(self._home.lang)
 
     async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         from seikyu.providers.mfkessai.client import MfKessaiClient

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -36,6 +36,9 @@ MOST_YEARS: Final = 100
 
 MAX_BATCH: Final = 100
 """Requests in one batch, whatever the configuration says."""
+
+KeyPlaceName: TypeAlias = Literal["variable", "command", "file", "keyring"]
+"""Where a master key can be; see `vault.keys`."""
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -126,7 +129,11 @@ class Settings:
     database_url: SecretStr | None = None
     """`SEIKYU_DATABASE_URL`, from the environment or `.env`: PostgreSQL; without it a SQLite file in `home` counts."""
     master_key: SecretStr | None = None
-    """`SEIKYU_MASTER_KEY`, from the environment or `.env`; without it the key file counts."""
+    """`SEIKYU_MASTER_KEY`, from the environment or `.env`."""
+    master_key_command: tuple[str, ...] = ()
+    """`SEIKYU_MASTER_KEY_COMMAND`: a program that prints the master key."""
+    master_key_source: KeyPlaceName | None = None
+    """`SEIKYU_MASTER_KEY_SOURCE`: which place counts; without it, the one that is given, else the key file."""
 
     @property
     def database(self) -> Path:
@@ -408,6 +415,19 @@ def _database_url(value: str | None) -> SecretStr | None:
     return SecretStr(value)
 
 
+def _master_key_source(value: str | None) -> KeyPlaceName | None:
+    names: tuple[KeyPlaceName, ...] = get_args(KeyPlaceName)
+    found: KeyPlaceName | None = next((name for name in names if name == value), None)
+    if value and found is None:
+        raise ConfigurationError(
+            Text(
+                f"SEIKYU_MASTER_KEY_SOURCE は {'、'.join(names)} のどれかです。",
+                f"SEIKYU_MASTER_KEY_SOURCE must be one of {', '.join(names)}.",
+            ),
+        )
+    return found
+
+
 def default_config() -> Path:
     """`SEIKYU_CONFIG`, or the user's own configuration folder."""
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
@@ -443,6 +463,8 @@ def read_settings(config: Path | None = None) -> Settings:
         legal_hold=(env.get("SEIKYU_LEGAL_HOLD") or "").strip() or None,
         database_url=_database_url(env.get("SEIKYU_DATABASE_URL")),
         master_key=None if not key else SecretStr(key),
+        master_key_command=_command("SEIKYU_MASTER_KEY_COMMAND", env),
+        master_key_source=_master_key_source(env.get("SEIKYU_MASTER_KEY_SOURCE")),
         timing=_timing(env),
         batch=_batch(env),
     )

@@ -64,10 +64,10 @@ def test_what_is_kept_for_one_place_opens_at_no_other(house: House) -> None:
 
 def test_another_master_key_opens_nothing(house: House) -> None:
     house.kept.put(PLACE, {"secret": "first-secret-0001"})
-    house.ring = KeyRing(MasterKey(SecretBytes(b"x" * 32)))
+    other = KeyRing(MasterKey(SecretBytes(b"x" * 32)))
 
     with pytest.raises(StoreDamaged):
-        house.kept.signing_secrets(PLACE)
+        Keepsakes(house.store, house.clock, lambda: other).signing_secrets(PLACE)
 
 
 def test_what_was_forgotten_signs_nothing(house: House) -> None:

@@ -31,10 +31,16 @@ def test_a_variable_that_is_no_key_is_refused_unseen_and_the_file_does_not_step_
     assert len(text) == 1 or text not in caught.value.say("en") + caught.value.say("ja")
 
 
-def test_the_variable_comes_before_the_file(tmp_path: Path) -> None:
+def test_a_variable_and_a_file_that_differ_are_refused_and_those_that_agree_are_not(tmp_path: Path) -> None:
     create_key_file(tmp_path)
+    both = {"SEIKYU_MASTER_KEY": HEX}
 
-    assert read_key_ring(tmp_path, {"SEIKYU_MASTER_KEY": HEX}).current.raw.get_secret_value() == RAW
+    with pytest.raises(ConfigurationError, match="hold different keys") as caught:
+        read_key_ring(tmp_path, both)
+    (tmp_path / "master.key").write_text(BASE64URL)
+
+    assert "SEIKYU_MASTER_KEY_SOURCE=variable or SEIKYU_MASTER_KEY_SOURCE=file" in caught.value.say("en")
+    assert read_key_ring(tmp_path, both).current.raw.get_secret_value() == RAW
 
 
 def test_a_new_key_file_is_private_and_holds_the_key_it_returned(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from seikyu.errors import LoginRequired, StoreDamaged, Text
 from seikyu.models import Clock, Connection, moment, timestamp
 from seikyu.settings import SlackApp
 from seikyu.store.database import Row, Store
-from seikyu.vault.keys import KeyRing, KeyRingSource
+from seikyu.vault.keys import KeyRingSource, KnownRing
 from seikyu.vault.seals import Label, seal, unseal
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def slack_place(app: SlackApp) -> Place:
 class Keepsakes:
     """Puts away and takes out. The master key is read when it is first needed."""
 
-    def __init__(self, store: Store, clock: Clock, key_ring_source: KeyRingSource) -> None:
+    def __init__(self, store: Store, clock: Clock, key_ring: KeyRingSource | KnownRing) -> None:
         self._store = store
         self._clock = clock
-        self._key_ring_source = key_ring_source
+        self._ring = KnownRing.of(key_ring)
 
     def put(self, place: Place, words: Mapping[str, str]) -> None:
         """Keep `words`, in place of what was there. Raises `ConfigurationError` without a usable master key."""
-        key, now = self._ring().current, self._clock.now()
+        key, now = self._ring.current, self._clock.now()
         plain = SecretBytes(json.dumps(dict(words)).encode())
         with self._store.write() as tx:
             former = tx.one("secret", connection=place.name)
@@ -138,15 +138,12 @@ class Keepsakes:
         return made
 
     def _opened(self, place: Place, row: Row) -> dict[str, SecretStr]:
-        key = self._ring().by_id(row["key_id"])
+        key = self._ring.by_id(row["key_id"])
         plain = None if key is None else unseal(key, _label(place, row["generation"]), str(row["sealed"]))
         if plain is None or row["provider"] != place.provider or row["kind"] != place.kind:
             raise _damaged(place)
         words: dict[str, Any] = json.loads(plain.get_secret_value())
         return {name: SecretStr(str(word)) for name, word in words.items()}
-
-    def _ring(self) -> KeyRing:
-        return self._key_ring_source()
 
 
 def good_secrets(words: Mapping[str, SecretStr], now: datetime) -> list[str]:

@@ -19,7 +19,7 @@ from seikyu.models import Clock, moment, timestamp
 from seikyu.spec import Connection
 from seikyu.store.database import Row, Store
 from seikyu.vault.grants import TokenAnswer
-from seikyu.vault.keys import KeyRing, KeyRingSource, MasterKey
+from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
 from seikyu.vault.seals import Label, seal, unseal
 
 LONGEST_LIFE_S: Final = 400 * 86_400
@@ -105,11 +105,10 @@ _KINDS: Final[Mapping[type[BaseModel], Kind]] = {_ApiKey: "api_key", OAuthSecret
 class Vault:
     """Seals and opens the secrets of connections. The master key is read when it is first needed."""
 
-    def __init__(self, store: Store, clock: Clock, key_ring_source: KeyRingSource) -> None:
+    def __init__(self, store: Store, clock: Clock, key_ring: KeyRingSource | KnownRing) -> None:
         self.store = store
         self._clock = clock
-        self._key_ring_source = key_ring_source
-        self._known_ring: KeyRing | None = None
+        self._ring = KnownRing.of(key_ring)
 
     def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         """Store what the operator gave, in place of any former secret.
@@ -193,7 +192,7 @@ class Vault:
 
         The key was loaded when `grant` was opened: one that is gone meanwhile does not lose the new tokens.
         """
-        key = self._ring().current
+        key = self._ring.current
         connection = grant.connection
         sealed = _sealed(key, connection, secret, grant.generation + 1)
         with self.store.write() as tx:
@@ -211,7 +210,7 @@ class Vault:
         return changed == 1
 
     def _put(self, connection: Connection, secret: BaseModel, *, expires_at: datetime | None) -> None:
-        key = self._ring().current
+        key = self._ring.current
         with self.store.write() as tx:
             former = tx.one("secret", connection=connection.name)
             generation = 1 if former is None else int(former["generation"]) + 1
@@ -253,18 +252,10 @@ class Vault:
 
     def _key(self, connection: Connection, key_id: str) -> MasterKey:
         """The key that sealed a row; for one we do not know the ring is read again, it may have grown."""
-        key = self._ring().by_id(key_id)
+        key = self._ring.by_id(key_id)
         if key is None:
-            self._known_ring = None
-            key = self._ring().by_id(key_id)
-        if key is None:
-            raise _damaged(connection, _foreign(key_id, self._ring().current.id))
+            raise _damaged(connection, _foreign(key_id, self._ring.current.id))
         return key
-
-    def _ring(self) -> KeyRing:
-        if self._known_ring is None:
-            self._known_ring = self._key_ring_source()
-        return self._known_ring
 
 
 def life_of(answer: TokenAnswer) -> timedelta:

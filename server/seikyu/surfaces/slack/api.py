@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
 
 from seikyu.errors import NotDelivered, Text
@@ -35,7 +36,7 @@ class SlackApi:
         self.app = app
         self._clock = clock
         self._token_of = token_of
-        """May raise, as the vault does."""
+        """May raise, as the vault does, and take as long as a key service."""
 
     async def call(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Slack's answer.
@@ -43,7 +44,7 @@ class SlackApi:
         Raises:
             NotDelivered: not reached, busy, or refused; says for how long to wait when Slack did.
         """
-        token = self._token_of().get_secret_value()
+        token = (await anyio.to_thread.run_sync(self._token_of)).get_secret_value()
         answer = await self._post(f"{self.app.base_url}/{method}", body, {"Authorization": f"Bearer {token}"})
         if not isinstance(answer, HttpAnswer):
             raise _not_delivered(method, "no trustworthy answer")

@@ -1,0 +1,144 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from seikyu.errors import ConfigurationError
+from seikyu.vault.key_command import KeyCommand
+from seikyu.vault.keys import KeyPlaces
+from vault.fakes import ring, told
+
+HEX = bytes(range(32)).hex()
+OTHER = bytes(range(1, 33)).hex()
+
+
+def program(tmp_path: Path, *lines: str) -> tuple[str, ...]:
+    path = tmp_path / "give the key.py"
+    path.write_text("\n".join(["import os, sys, time", *lines]) + "\n")
+    return sys.executable, str(path)
+
+
+def read(command: tuple[str, ...], **environ: str) -> str:
+    """The id of the key that seals."""
+    keys = KeyCommand(command, os.environ | environ, limit_s=10).read()
+    assert keys is not None
+    return keys.current.id
+
+
+def refused(command: tuple[str, ...], *, limit_s: int = 10) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        KeyCommand(command, limit_s=limit_s).read()
+    assert caught.value.what.ja
+    assert caught.value.what.ja != caught.value.what.en
+    assert caught.value.next_step.say("ja")
+    return caught.value
+
+
+def test_the_key_is_what_the_program_prints(tmp_path: Path) -> None:
+    keys = KeyPlaces(tmp_path, variable=None, command=program(tmp_path, f"print('{HEX}')"))()
+
+    assert keys.current.raw.get_secret_value() == bytes(range(32))
+
+
+def test_two_lines_are_two_keys_and_the_first_one_seals(tmp_path: Path) -> None:
+    keys = KeyCommand(program(tmp_path, f"print('{OTHER}')", f"print('{HEX}')")).read()
+
+    assert keys is not None
+    assert [key.raw.get_secret_value().hex() for key in keys.keys] == [OTHER, HEX]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"print('{HEX}')", "print('signed in as suzuki')"],
+        [f"print('{HEX[:32]}')"],
+        [f"print('{HEX[:62]}')"],
+        ["sys.stdout.buffer.write(bytes(range(200)))"],
+        ["print(*[format(key, '064x') for key in range(25)])"],
+        [f"print('{HEX}' + ' ' * 2000)"],
+    ],
+)
+def test_what_is_no_key_is_refused_and_never_repeated(tmp_path: Path, lines: list[str]) -> None:
+    error = refused(program(tmp_path, *lines))
+
+    assert "does not hold a key of 32 bytes" in error.what.en
+    for shown in (told(error), error.say("ja"), error.say("en")):
+        assert HEX[:16] not in shown
+        assert "suzuki" not in shown
+
+
+@pytest.mark.parametrize(
+    "lines, why",
+    [
+        ([], "printed nothing"),
+        (["print()"], "printed nothing"),
+        (["sys.exit(3)"], "exit code 3"),
+        ([f"print('{HEX}')", "sys.exit(1)"], "exit code 1"),
+    ],
+)
+def test_a_program_that_fails_or_says_nothing_is_told_with_the_next_step(
+    tmp_path: Path, lines: list[str], why: str
+) -> None:
+    error = refused(program(tmp_path, "print('the key is k', file=sys.stderr)", *lines))
+
+    assert why in error.what.en
+    assert "Run the command yourself" in error.next_step.en
+    assert "the key is" not in told(error)
+
+
+def test_a_program_that_is_not_there_is_told() -> None:
+    error = refused(("/nowhere/give-key", "--vault", "private"))
+
+    assert "(give-key) gave no key: cannot be started" in error.what.en
+    assert "private" not in error.say("en")
+
+
+def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    mark = tmp_path / "child"
+    hanging = program(
+        tmp_path,
+        "child = os.spawnl(os.P_NOWAIT, sys.executable, 'python', '-c', 'import time; time.sleep(60)')",
+        f"open({str(mark)!r}, 'w').write(str(child))",
+        "time.sleep(60)",
+    )
+
+    error = refused(hanging, limit_s=2)
+
+    assert "did not end within 2 s" in error.what.en
+    assert not _lives(int(mark.read_text()))
+
+
+def test_a_program_that_prints_without_end_is_cut_off(tmp_path: Path) -> None:
+    error = refused(program(tmp_path, "while True: print('k' * 100000)"))
+
+    assert "does not hold a key" in error.what.en
+
+
+def test_the_program_sees_its_own_login_but_none_of_our_secrets_no_input_and_no_terminal(tmp_path: Path) -> None:
+    asking = program(
+        tmp_path,
+        "ours = [name for name in os.environ if name.startswith(('SEIKYU', 'PGPASS'))]",
+        "is_right = not ours and os.environ['OP_TOKEN'] == 'its own'",
+        "is_right = is_right and not sys.stdin.read() and os.getsid(0) == os.getpid()",
+        f"print('{HEX}' if is_right else '{OTHER}')",
+    )
+
+    found = read(asking, SEIKYU_MASTER_KEY="x", SEIKYU_DATABASE_URL="x", PGPASSWORD="x", OP_TOKEN="its own")
+
+    assert found == read((sys.executable, "-c", f"print('{HEX}')"))
+
+
+def test_no_shell_reads_the_command(tmp_path: Path) -> None:
+    command = (*program(tmp_path, f"print('{HEX}' if sys.argv[1] == '$(id); *' else 'no')"), "$(id); *")
+
+    assert read(command) != ring().current.id
+
+
+def _lives(pid: int) -> bool:
+    """Whether it runs; one that is dead and not yet buried does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
