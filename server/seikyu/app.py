@@ -17,7 +17,7 @@ from seikyu import __version__
 from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
 from seikyu.models import Clock, Connection, SystemClock
 from seikyu.settings import Settings, SlackApp, read_settings
-from seikyu.spec import Effect, Principal, Tool, ToolAnswer
+from seikyu.spec import Effect, Fence, Principal, Tool, ToolAnswer
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -512,12 +512,19 @@ class _Opened:
         )
 
     async def _refresh(
-        self, connection: Connection, *, client_id: str, client_secret: SecretStr, refresh_token: SecretStr
+        self,
+        connection: Connection,
+        *,
+        client_id: str,
+        client_secret: SecretStr,
+        refresh_token: SecretStr,
+        fence: Fence,
     ) -> TokenResult:
         from seikyu.providers.oauth import OAuthClient, ask_for_token, refresh_request
 
         ourselves = OAuthClient(client_id, client_secret, connection.options.get("redirect_uri", ""))
-        return await ask_for_token(self.home.edge, refresh_request(oauth_server(connection), ourselves, refresh_token))
+        request = refresh_request(oauth_server(connection), ourselves, refresh_token)
+        return await ask_for_token(self.home.edge, request, fence=fence)
 
     def approval_rooms(self) -> Any:  # noqa: ANN401 - seikyu.surfaces.web.ApprovalRooms
         """What the approval page walks into."""

@@ -16,8 +16,9 @@ from urllib.parse import parse_qs, urlencode
 import anyio.to_thread
 from pydantic import SecretBytes, SecretStr
 
-from seikyu.errors import Text
-from seikyu.spec import Connection
+from seikyu.errors import SeikyuError, Text
+from seikyu.providers.wire import no_fence
+from seikyu.spec import Connection, Fence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
 from seikyu.vault.keys import KeyRing, MasterKey
 
@@ -69,11 +70,24 @@ class Script:
 
     steps: list[Step] = field(default_factory=list[Step])
     sent: list[str] = field(default_factory=list[str], repr=False)
+    before_sending: Callable[[], Awaitable[None]] = no_fence
+    """What happens between the lease and the first byte."""
 
     async def __call__(
-        self, connection: Connection, *, client_id: str, client_secret: SecretStr, refresh_token: SecretStr
+        self,
+        connection: Connection,
+        *,
+        client_id: str,
+        client_secret: SecretStr,
+        refresh_token: SecretStr,
+        fence: Fence,
     ) -> TokenResult:
         assert (client_id, client_secret.get_secret_value()) == (CLIENT_ID, CLIENT_SECRET), connection
+        await self.before_sending()
+        try:
+            await fence()
+        except SeikyuError as error:
+            return TokenUnknown(error.what, was_sent=False)
         self.sent.append(refresh_token.get_secret_value())
         step = self.steps.pop(0)
         if isinstance(step, Exception):
@@ -182,9 +196,16 @@ class HttpRefresh:
     port: int
 
     async def __call__(
-        self, connection: Connection, *, client_id: str, client_secret: SecretStr, refresh_token: SecretStr
+        self,
+        connection: Connection,
+        *,
+        client_id: str,
+        client_secret: SecretStr,
+        refresh_token: SecretStr,
+        fence: Fence,
     ) -> TokenResult:
         del connection
+        await fence()
         pair = f"{client_id}:{client_secret.get_secret_value()}"
         return await anyio.to_thread.run_sync(partial(self._post, pair, refresh_token.get_secret_value()))
 

@@ -13,7 +13,7 @@ from seikyu.errors import LoginRequired, ProviderUnavailable, SeikyuError, Store
 from seikyu.store.database import Store, Tx
 from seikyu.store.presence import Presence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
-from seikyu.vault.renewals import LEASE_S, REFUSALS, Renewals
+from seikyu.vault.renewals import LEASE_S, REFUSALS, REST_UNSENT_S, Renewals
 from seikyu.vault.secrets import GrantState, Vault
 from seikyu.vault.tokens import CALL_CAP_S, TokenCustodian
 from vault.fakes import (
@@ -499,6 +499,20 @@ def test_a_token_call_is_cut_off_before_its_lease_ends() -> None:
 
 
 # the holder of the lease
+
+
+async def test_a_process_that_stood_still_past_its_lease_sends_nothing(desk: Desk) -> None:
+    async def stand_still() -> None:
+        desk.clock.advance(LEASE_S)
+
+    desk.clock.advance(LIFE_S)
+    desk.provider.before_sending = stand_still
+    with pytest.raises(ProviderUnavailable):
+        await desk.token()
+    desk.clock.advance(REST_UNSENT_S)
+
+    assert desk.provider.sent == []
+    assert await desk.another(tokens(1)).token() == "access-1-5ec4e7"
 
 
 async def test_a_late_answer_is_kept_as_long_as_nobody_stored_a_newer_one(desk: Desk) -> None:

@@ -26,6 +26,7 @@ from seikyu.providers.bodies import Body, BodyChanged, body_with_document, json_
 from seikyu.providers.patience import backoff_s, retry_after_s
 from seikyu.providers.wire import Exchange, Unreadable, no_fence
 from seikyu.spec import Fence, Lost, NotSent
+from seikyu.vault.deadlines import cut_off_after
 
 if TYPE_CHECKING:
     import ssl
@@ -137,13 +138,13 @@ class HttpEdge:
             method, url, {**headers, **content_type}, body, fence=fence, deadline_s=self._write_deadline_s
         )
 
-    async def post_form(self, url: str, *, headers: Mapping[str, str], form: Mapping[str, str]) -> Written:
-        """Send a form once, as `write` does, within 10 s: for token endpoints."""
+    async def post_form(
+        self, url: str, *, headers: Mapping[str, str], form: Mapping[str, str], fence: Fence = no_fence
+    ) -> Written:
+        """Send a form once, as `write` does, within 10 s in which this process is awake: for token endpoints."""
         content_type = {"Content-Type": "application/x-www-form-urlencoded"}
         body = Body(urlencode(form).encode("ascii"))
-        return await self._once(
-            "POST", url, {**headers, **content_type}, body, fence=no_fence, deadline_s=FORM_DEADLINE_S
-        )
+        return await self._once("POST", url, {**headers, **content_type}, body, fence=fence, deadline_s=FORM_DEADLINE_S)
 
     async def _tries(self, url: str, headers: Mapping[str, str], scope: anyio.CancelScope) -> HttpAnswer:
         for tries in range(1, READ_TRIES + 1):
@@ -192,7 +193,7 @@ class HttpEdge:
     ) -> Written:
         exchange = Exchange(fence)
         why = _sentence(url, Text(f"{deadline_s}秒以内に応答がありません", f"no answer within {deadline_s} s"))
-        with anyio.move_on_after(deadline_s):
+        with cut_off_after(deadline_s):
             try:
                 if body:
                     await body.check()

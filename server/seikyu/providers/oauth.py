@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from seikyu.errors import Text
 from seikyu.providers.answers import HttpAnswer
-from seikyu.spec import Lost, NotSent
+from seikyu.providers.wire import no_fence
+from seikyu.spec import Fence, Lost, NotSent
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ def revoke_request(server: OAuthServer, client: OAuthClient, token: SecretStr) -
     return FormRequest(server.revoke_url, {}, form)
 
 
-async def ask_for_token(http: HttpEdge, request: FormRequest) -> TokenResult:
-    """Post a token request once, within 10 s. Never raises for what the wire does."""
-    return token_result(await http.post_form(request.url, headers=request.headers, form=request.form))
+async def ask_for_token(http: HttpEdge, request: FormRequest, *, fence: Fence = no_fence) -> TokenResult:
+    """Post a token request once, within 10 s, unless `fence` raises. Never raises for what the wire does."""
+    return token_result(await http.post_form(request.url, headers=request.headers, form=request.form, fence=fence))
 
 
 async def revoke(http: HttpEdge, request: FormRequest) -> bool:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic import SecretStr
 
-from seikyu.errors import LoginRequired, ProviderUnavailable, Text
+from seikyu.errors import NOTHING, LoginRequired, ProviderUnavailable, Text
 from seikyu.models import Clock
-from seikyu.spec import Connection
+from seikyu.spec import Connection, Fence
 from seikyu.store.presence import Presence
+from seikyu.vault.deadlines import cut_off_after
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
-from seikyu.vault.renewals import Advice, Renewals
+from seikyu.vault.renewals import Advice, Lease, Renewals
 from seikyu.vault.secrets import Grant, GrantState, Vault, connect_again
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ class Refresh(Protocol):
     """Asks the provider of `connection` once for new tokens, within 10 s, and never repeats by itself."""
 
     async def __call__(
-        self, connection: Connection, *, client_id: str, client_secret: SecretStr, refresh_token: SecretStr
-    ) -> TokenResult: ...
+        self,
+        connection: Connection,
+        *,
+        client_id: str,
+        client_secret: SecretStr,
+        refresh_token: SecretStr,
+        fence: Fence,
+    ) -> TokenResult:
+        """`fence` is awaited immediately before the first byte leaves; when it raises, nothing was sent."""
+        ...
 
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -57,6 +66,7 @@ class TokenCustodian:
         self, vault: Vault, clock: Clock, presence: Presence, refresh: Refresh, *, sleep: Sleep = _sleep
     ) -> None:
         self._store = vault.store
+        self._clock = clock
         self._renewals = Renewals(vault, clock, presence)
         self._refresh = refresh
         self._sleep = sleep
@@ -130,23 +140,30 @@ class TokenCustodian:
                 return None
             result: TokenResult = _UNFINISHED  # holds if the call raises or is cut off
             try:
-                with anyio.move_on_after(CALL_CAP_S):
-                    result = await self._ask(grant)
+                with cut_off_after(CALL_CAP_S):
+                    result = await self._ask(lease)
             finally:
                 token = await self._store.run(partial(self._renewals.finish, lease, result))
             return token or _reason(result)
         return None
 
-    async def _ask(self, grant: Grant) -> TokenResult:
-        secret = grant.secret
+    async def _ask(self, lease: Lease) -> TokenResult:
+        secret = lease.grant.secret
         return await self._refresh(
-            grant.connection,
+            lease.grant.connection,
             client_id=secret.client_id,
             client_secret=secret.client_secret,
             refresh_token=secret.refresh_token or SecretStr(""),
+            fence=partial(self._fence, lease),
         )
 
+    async def _fence(self, lease: Lease) -> None:
+        """A process that stood still past its lease sends nothing: another may renew by now."""
+        if self._clock.now() >= lease.until:
+            raise ProviderUnavailable(_TOO_LATE, NOTHING)
 
+
+_TOO_LATE: Final = Text("トークンの更新が間に合いませんでした。", "The renewal of the token came too late.")
 _BUSY: Final = Text("別のプロセスがトークンを更新中です。", "Another process is still renewing the token.")
 
 
