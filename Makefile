@@ -25,7 +25,7 @@ TESTS := .venv/.tests-$(PLACE)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test canary lint format cover bench faults bench-gate crash race simulate audit-mutations mutations mutants lock wheel clean
+.PHONY: help demo test canary lint format cover bench faults bench-gate crash race storm simulate audit-mutations mutations mutants lock wheel clean
 
 help: ## show this list
 	@printf '\nSeikyu 請求\n\n'
@@ -89,6 +89,11 @@ crash: $(TESTS) ## kill -9 at every durable step, KILLS times from SEED, on STOR
 
 race: $(TESTS) ## 64 approvers of one action ROUNDS times, then 32 proposals at a limit TOTALS times
 	@PYTHONPATH=tests $(BIN)/python -m crash.race --rounds $(ROUNDS) --totals $(TOTALS) --store $(STORE)
+
+SECONDS ?= 300
+CUTS ?= 200
+storm: $(TESTS) ## SECONDS of tokens that live two, many processes, kills and stops, then CUTS in the middle of a renewal; STORE=
+	@PYTHONPATH=tests $(BIN)/python -m storm.weather --seconds $(SECONDS) --cuts $(CUTS) --seed $(SEED) --store $(STORE)
 
 simulate: $(TESTS) ## SEEDS towns from SEED, in which everything goes wrong in the order a seed chose
 	@PYTHONPATH=tests $(BIN)/python -u -m simulation.run --seeds $(SEEDS) --seed $(SEED)
