@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gate.stage import POLICY, Stage, make_stage
+from gate.stage import CONNECTION, POLICY, PretendProvider, Stage, make_stage
 from seikyu.errors import LoginRequired, ProviderUnavailable, Text, VoteRefused
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import sha256
+from seikyu.gate.execution import Executor
 from seikyu.gate.facts import counterparty_key
 from seikyu.gate.targets import Found
 from seikyu.models import timestamp
-from seikyu.spec import Lost
+from seikyu.spec import Connection, Lost, ProviderRequest, Reader
 
 pytestmark = pytest.mark.both_stores
 
@@ -150,6 +151,30 @@ async def test_a_stricter_policy_is_asked_before_anything_is_read(stage: Stage) 
     after = await stage.executor.execute(action.id)
 
     assert (after.state, after.approvers, stage.provider.target_reads) == (State.AWAITING, 2, 0)
+
+
+async def test_it_is_read_for_the_request_that_was_approved_at_the_account_that_was(stage: Stage) -> None:
+    asked = list[tuple[object, object]]()
+
+    async def read_target(reader: Reader, request: ProviderRequest) -> Mapping[str, str]:
+        asked.append((reader, request))
+        return stage.provider.target
+
+    object.__setattr__(stage.operation, "target", read_target)
+    of = list[Connection]()
+
+    def client_of(connection: Connection) -> PretendProvider:
+        of.append(connection)
+        return stage.provider
+
+    action = approved(stage)
+    executor = Executor(
+        stage.store, stage.clock, stage.claims, reconciliation=stage.reconciliation, client_of=client_of
+    )
+    await executor.execute(action.id)
+
+    assert asked == [(stage.provider, action.request)]
+    assert of == [CONNECTION, CONNECTION]
 
 
 @pytest.mark.fault("F50")
