@@ -82,7 +82,16 @@ def lay_out(folder: Path, patterns: Sequence[str]) -> None:
         _mirror(ROOT / package, folder / place)
     for name in _ALSO:
         _mirror(ROOT / name, folder / name)
+    _refresh(folder)
     _keep(folder / "pyproject.toml", _configuration(patterns).encode())
+
+
+def _refresh(folder: Path) -> None:
+    """SQL, for example: what is no Python mutmut copies once and never looks at again."""
+    for path in (folder / "src").rglob("*.*"):
+        copy = folder / "mutants" / path.relative_to(folder)
+        if path.suffix != ".py" and copy.is_file():
+            _keep(copy, path.read_bytes())
 
 
 def _mirror(source: Path, target: Path) -> None:
