@@ -95,3 +95,23 @@ def test_what_an_earlier_version_kept_lies_where_it_is_looked_for() -> None:
     assert slack_place(app) == Place("house/slack", "slack", "https://slack.com/api", "slack")
     assert Place("house/seal", "seikyu", "", "seal") == SEALING_KEY
     assert Place("mfk-main/webhook", "mfkessai", CONNECTION.base_url, "webhook") == PLACE
+
+
+def test_each_time_something_is_kept_anew_its_seal_is_of_the_next_generation(house: House) -> None:
+    found = list[tuple[int, str]]()
+    for word in ("first", "second"):
+        house.kept.put(PLACE, {"secret": word})
+        with house.store.read() as tx:
+            row = tx.one("secret", connection=PLACE.name)
+        assert row is not None
+        found.append((row["generation"], house.kept.word(PLACE, "secret").get_secret_value()))
+
+    assert found == [(1, "first"), (2, "second")]
+
+
+def test_a_word_that_was_never_kept_asks_for_a_person(house: House) -> None:
+    with pytest.raises(LoginRequired, match="mfk-main/webhook was never stored"):
+        house.kept.word(PLACE, "secret")
+    house.kept.put(PLACE, {"secret": "first"})
+    with pytest.raises(LoginRequired):
+        house.kept.word(PLACE, "other")

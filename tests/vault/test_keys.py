@@ -135,3 +135,30 @@ def test_the_id_of_a_key_and_its_repr_tell_nothing_of_it() -> None:
     assert keys.by_id("0" * 16) is None
     assert "\\x01\\x01" not in shown
     assert "01" * 4 not in shown
+
+
+def test_the_first_word_seals_and_all_the_others_still_open(tmp_path: Path) -> None:
+    words = [bytes([number]) * 32 for number in (1, 2, 3)]
+
+    ring_ = read_key_ring(tmp_path, {"SEIKYU_MASTER_KEY": " ".join(word.hex() for word in words)})
+
+    assert [key.raw.get_secret_value() for key in (ring_.current, *ring_.retired)] == words
+
+
+def test_a_new_key_file_holds_43_characters_and_a_line_end(tmp_path: Path) -> None:
+    made = create_key_file(tmp_path)
+
+    text = base64.urlsafe_b64encode(made.raw.get_secret_value()).decode().rstrip("=")
+    assert (tmp_path / "master.key").read_text(encoding="ascii") == f"{text}\n"
+    assert len(text) == 43
+
+
+def test_a_key_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
+    create_key_file(tmp_path)
+    file = tmp_path / "master.key"
+    file.write_bytes(b"\xff no key")
+
+    with pytest.raises(ConfigurationError) as caught:
+        read_key_ring(tmp_path, {})
+
+    assert caught.value.what.en == f"{file} does not hold a key of 32 bytes."

@@ -1,17 +1,33 @@
 import sqlite3
 import stat
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretBytes, SecretStr
 
 from seikyu.errors import ConfigurationError, LoginRequired, StoreDamaged, Text
+from seikyu.models import timestamp
 from seikyu.store.database import Store
-from seikyu.vault.keys import KeyRing
+from seikyu.vault.keys import KeyRing, MasterKey
 from seikyu.vault.seals import Label, seal, unseal
-from seikyu.vault.secrets import Vault
-from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LIFE_S, MFK, MISOCA, SetClock, ring, tokens, told
+from seikyu.vault.secrets import GrantState, Vault
+from vault.fakes import (
+    API_KEY,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    FREEE,
+    LIFE_S,
+    MFK,
+    MISOCA,
+    START,
+    SetClock,
+    ring,
+    tokens,
+    told,
+)
 
 LABEL = Label("mfk-main", "mfkessai", MFK.base_url, "api_key", 1)
 
@@ -292,3 +308,63 @@ def test_no_traceback_shows_a_secret_even_with_the_variables_of_every_frame(
 
     assert "plain = SecretBytes(b'**********')" in shown
     assert "7b1e55" not in shown
+
+
+def test_what_an_earlier_version_sealed_opens_in_this_one() -> None:
+    key = MasterKey(SecretBytes(b"k" * 32))
+    label = Label("mfk-main", "mfkessai", "https://a.example", "api_key", 3)
+
+    opened = unseal(key, label, "1.m8TgzvJ-8Ol4qb7VWMRHlMQEXw6TC4VBPE0rBr56Wdw=")
+
+    assert opened == SecretBytes(b"kept")
+
+
+def test_the_key_is_read_once_for_many_secrets(store: Store, clock: SetClock) -> None:
+    read = list[KeyRing]()
+
+    def source() -> KeyRing:
+        read.append(ring())
+        return read[-1]
+
+    vault = Vault(store, clock, source)
+    put_key(vault)
+    connect(vault)
+    for _ in range(3):
+        assert (vault.state(MFK), vault.state(FREEE)) == ("ready", "ready")
+
+    assert len(read) == 1
+
+
+def test_a_company_the_provider_names_for_the_first_time_takes_no_right_away(vault: Vault) -> None:
+    connect(vault)
+    secret = vault.grant(FREEE).secret
+
+    named = secret.after(replace(tokens(1), company="123"))
+
+    assert (secret.company, named.company) == (None, "123")
+    assert not secret.is_undone_by(replace(tokens(1), company="123"))
+    assert not named.is_undone_by(tokens(2))
+    assert named.is_undone_by(replace(tokens(2), company="124"))
+
+
+@pytest.mark.parametrize(
+    "state,left_s,told_as",
+    [
+        (GrantState.REFRESHING, 1, "ready"),
+        (GrantState.REFRESHING, 0, "refresh_unknown"),
+        (GrantState.REFRESH_UNKNOWN, 1, "refresh_unknown"),
+        (GrantState.RETRYING, 1, "refresh_unknown"),
+        (GrantState.RETRYING, 0, "needs_login"),
+        (GrantState.NEEDS_LOGIN, 1, "needs_login"),
+        (GrantState.SCOPE_LOST, 1, "needs_login"),
+    ],
+)
+def test_a_person_is_told_how_a_renewal_stands(
+    vault: Vault, home: Path, state: GrantState, left_s: int, told_as: str
+) -> None:
+    connect(vault)
+    until = timestamp(START + timedelta(seconds=left_s))
+
+    tamper(home, "UPDATE secret SET state = ?, lease_until = ?", state.value, until)
+
+    assert vault.state(FREEE) == told_as
