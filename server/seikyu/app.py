@@ -17,7 +17,7 @@ from seikyu import __version__
 from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
 from seikyu.models import Clock, Connection, SystemClock
 from seikyu.settings import Settings, SlackApp, read_settings
-from seikyu.spec import Effect, Fence, Principal, Tool, ToolAnswer
+from seikyu.spec import Credential, Effect, Fence, Principal, Tool, ToolAnswer
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from seikyu.gate.anchor_copies import AnchorCopies
+    from seikyu.gate.connections import Checkup
     from seikyu.gate.delivery import Delivery
     from seikyu.gate.execution import Client, OnStep
     from seikyu.gate.notices import Notifier
@@ -500,16 +501,22 @@ class _Opened:
     def _new_client(self, connection: Connection) -> Client:
         from seikyu.providers.invox.client import InvoxClient
         from seikyu.providers.mfkessai.client import MfKessaiClient
-        from seikyu.vault.credentials import ApiKeyCredential, BearerCredential
 
         edge, documents = self.home.edge, self.documents.open
         if connection.provider == "mfkessai":
-            return MfKessaiClient(edge, connection, ApiKeyCredential(self.vault, connection), documents)
+            return MfKessaiClient(edge, connection, self.credential(connection), documents)
         if connection.provider == "invox":
-            return InvoxClient(edge, connection, BearerCredential(self.custodian, connection), documents)
+            return InvoxClient(edge, connection, self.credential(connection), documents)
         raise ConfigurationError(
             Text(f"{connection.provider} はまだ使えません。", f"{connection.provider} cannot be used yet.")
         )
+
+    def credential(self, connection: Connection) -> Credential:
+        """What opens the provider's door for a connection."""
+        from seikyu.vault.credentials import ApiKeyCredential, BearerCredential
+
+        is_keyed = connection.provider == "mfkessai"
+        return ApiKeyCredential(self.vault, connection) if is_keyed else BearerCredential(self.custodian, connection)
 
     async def _refresh(
         self,
@@ -626,6 +633,13 @@ class _Logins:
 
     def state(self, connection: Connection) -> str:
         return self._vault.state(connection)
+
+    async def check(self, connections: Sequence[Connection]) -> list[Checkup]:
+        from seikyu.gate.connections import Checkups
+
+        opened = self._opened
+        checkups = Checkups(self._home.edge, self._vault, opened.clock, credential_of=opened.credential)
+        return await checkups.all(connections)
 
     def prepare_key(self) -> str | None:
         made = self._home.key_places.prepare()

@@ -319,13 +319,22 @@ def _user_name() -> str:
         return "unknown"
 
 
-def _environment(config: Path) -> dict[str, str]:
+def read_environment(config: Path) -> dict[str, str]:
+    """The variables of the process, and those of `.env` that it does not set. Raises `ConfigurationError`."""
     file = config / ".env"
     if not file.exists():
         return dict(os.environ)
     from dotenv import dotenv_values
 
-    return {key: value for key, value in dotenv_values(file).items() if value is not None} | dict(os.environ)
+    try:
+        given = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = type(error).__name__  # its words may hold what was read
+        raise ConfigurationError(
+            Text(f"{file} を読めません（{reason}）。", f"{file} cannot be read ({reason})."),
+            Text("UTF-8 の普通のファイルにしてください。", "Make it a plain file in UTF-8 that you may read."),
+        ) from None
+    return {key: value for key, value in given.items() if value is not None} | dict(os.environ)
 
 
 def _roots(value: str | None, home: Path) -> tuple[Path, ...]:
@@ -433,14 +442,14 @@ def default_config() -> Path:
     return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
 
 
-def read_settings(config: Path | None = None) -> Settings:
-    """Read the environment and the configuration folder.
+def read_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment (`environ` in the place of the process's own and of `.env`) and the configuration folder.
 
     Raises:
         ConfigurationError: a file or a variable is wrong.
     """
     folder = config or default_config()
-    env = _environment(folder)
+    env = read_environment(folder) if environ is None else environ
     home = Path(env.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu").expanduser()
     key = env.get("SEIKYU_MASTER_KEY")
     return Settings(

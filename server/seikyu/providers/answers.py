@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, Literal, NoReturn, cast
@@ -31,6 +31,8 @@ class HttpAnswer:
     content_type: str
     retry_after: str | None = None
     """The header, as it came."""
+    date: str | None = field(default=None, compare=False)
+    """When the server says it answered; the header, as it came."""
 
     @property
     def is_success(self) -> bool:

@@ -37,6 +37,7 @@ class Exchange:
     status: int | None = None
     """Of the answer, once its headers are here."""
     retry_after: str | None = None
+    date: str | None = None
 
     async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, *, body_cap: int) -> HttpAnswer:
         """Send `request`, and read the whole answer.
@@ -51,11 +52,12 @@ class Exchange:
         try:
             self.status = response.status_code
             self.retry_after = response.headers.get("retry-after")
+            self.date = response.headers.get("date")
             body = await _whole_body(response, body_cap)
         finally:
             await response.aclose()
         content_type = response.headers.get("content-type", "")
-        return HttpAnswer(response.status_code, read_json(body), content_type, self.retry_after)
+        return HttpAnswer(response.status_code, read_json(body), content_type, self.retry_after, self.date)
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore2's trace hook. Event names and order: httpcore2 2.16, `_async/http11.py`."""

@@ -5,6 +5,8 @@ import functools
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +27,8 @@ class Line:
     receive: Callable[[], Awaitable[Message]]
     send: Callable[[Message], Awaitable[None]]
     transport: asyncio.Transport
+    now: Callable[[], datetime] | None = None
+    """What the Date header tells; without it there is none."""
 
     async def read(self, limit_bytes: int) -> tuple[bytes, bool]:
         """Return the body up to `limit_bytes` and whether there was more; the rest is read and dropped.
@@ -44,7 +48,8 @@ class Line:
         return bytes(body), total > limit_bytes
 
     async def start(self, answer: Answer, *extra: tuple[str, str]) -> None:
-        headers = (("content-type", answer.content_type), *answer.headers, *extra)
+        dated = () if self.now is None else (("date", format_datetime(self.now(), usegmt=True)),)
+        headers = (("content-type", answer.content_type), *dated, *answer.headers, *extra)
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers]
         await self.send({"type": "http.response.start", "status": answer.status, "headers": pairs})
 

@@ -89,6 +89,7 @@ class InvoxTwin:
             ("POST", "/oauth2/token/", "token", self.oauth.token),
             ("POST", "/oauth2/revoke_token/", "revoke_token", self.oauth.revoke),
             ("POST", "/api/public/e_storage", "register_e_storage_document", self._register),
+            ("GET", "/api/public/e_storage", "look_at_e_storage", self._look),
         ]
         self.routes = [
             Route(method, f"{self.prefix}{path}", f"invox.{name}", handle) for method, path, name, handle in ways
@@ -108,12 +109,22 @@ class InvoxTwin:
             return html_answer(status, f"{status} Service trouble")
         return _refused(status, f"{call.method} refused")
 
+    def _look(self, call: Call) -> Answer:
+        """There is nothing to read; a guess: the token is judged before the method."""
+        return self._stranger(call) or _refused(405, "GET refused")
+
+    def _stranger(self, call: Call) -> Answer | None:
+        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.oauth.accepts(token):
+            return None
+        challenge = ("www-authenticate", 'Bearer error="invalid_token"')
+        return _refused(401, "access token is missing, unknown or expired", challenge)
+
     def _register(self, call: Call) -> Answer:
         """Store a document. The same request again stores another one."""
-        scheme, _, token = call.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.oauth.accepts(token):
-            challenge = ("www-authenticate", 'Bearer error="invalid_token"')
-            return _refused(401, "access token is missing, unknown or expired", challenge)
+        if refusal := self._stranger(call):
+            return refusal
+        token = call.headers["authorization"].partition(" ")[2]
         if "write" not in self.oauth.scope_of(token):
             return _refused(403, "the scope does not allow this")
         if call.body_too_large:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seikyu.sandbox import control
 from seikyu.sandbox.clock import Clock, TwinClock
@@ -61,7 +61,8 @@ class Twins:
         self.log.entries.clear()
 
     async def respond(self, call: Call, line: Line) -> None:
-        """Serve one request of any kind."""
+        """Serve one request of any kind, dated by the twins' own clock."""
+        line = replace(line, now=self.clock.now)
         twin = self.switchboard.twin_for(call.path)
         if twin is not None:
             await self.switchboard.answer(twin, call, line)

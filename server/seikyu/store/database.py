@@ -107,7 +107,8 @@ class Engine(Protocol):
 class Store:
     """The database of one installation, shared by all its processes: a SQLite file, or PostgreSQL at an address."""
 
-    def __init__(self, place: Path | SecretStr) -> None:
+    def __init__(self, place: Path | SecretStr | Engine) -> None:
+        """`place` may be an engine of the caller's, such as one that only looks (`store.looking`)."""
         self._engine = _engine(place)
         self._turn = threading.Lock()
 
@@ -179,11 +180,13 @@ class Store:
             self._turn.release()
 
 
-def _engine(place: Path | SecretStr) -> Engine:
+def _engine(place: Path | SecretStr | Engine) -> Engine:
     if isinstance(place, Path):
         from seikyu.store.sqlite import SqliteEngine
 
         return SqliteEngine(place)
+    if not isinstance(place, SecretStr):
+        return place
     try:
         from seikyu.store.postgres import PostgresEngine
     except ImportError as error:

@@ -85,11 +85,11 @@ class PostgresEngine:
 
     dialect = POSTGRES
 
-    def __init__(self, url: SecretStr) -> None:
+    def __init__(self, url: SecretStr, *, may_migrate: bool = True) -> None:
         self._url = url
         self._idle: LifoQueue[Connection] = LifoQueue()
         self._places = threading.BoundedSemaphore(POOL)
-        self._is_ready = False
+        self._is_ready = not may_migrate
         self._seen: tuple[datetime, int] | None = None
 
     @contextmanager

@@ -159,11 +159,11 @@ def migrate(connection: Connection) -> None:
     """
     known = migrations("postgres")
     newest = known[-1][0]
-    if _version(connection) == newest:
+    if schema_version(connection) == newest:
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        at = _version(connection)
+        at = schema_version(connection)
         if at > newest:
             raise newer()
         if at == 0:
@@ -175,7 +175,8 @@ def migrate(connection: Connection) -> None:
         connection.execute("UPDATE seikyu_schema SET version = %s", [newest])
 
 
-def _version(connection: Connection) -> int:
+def schema_version(connection: Connection) -> int:
+    """The number of the last migration; 0 before the first."""
     # not to_regclass: it may answer from before the wait for the lock
     there = connection.execute(
         "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'seikyu_schema'"

@@ -119,10 +119,15 @@ def _code(pasted: str, state: str, connection: Connection) -> str:
 
 
 @click.command()
+@click.option("--check", is_flag=True, help="提供元に確かめる / ask each provider; exit code 0 when all work, else 1")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-def connections(house: House, *, as_json: bool) -> None:
-    """接続の一覧 / Every account and the state of its login."""
+def connections(house: House, *, check: bool, as_json: bool) -> None:
+    """接続の一覧 / Every account and the state of its login, as stored; with --check as its provider says."""
+    if check:
+        from seikyu.surfaces.cli.checkups import check_connections
+
+        raise SystemExit(check_connections(house, as_json=as_json))
     logins = house.logins()
     rows = [(row, logins.state(row)) for row in house.settings.connections]
     if as_json:
@@ -150,9 +155,17 @@ def connections(house: House, *, as_json: bool) -> None:
         return
     labels = Text("名前 提供元 環境 会社 状態", "name provider environment company state").say(house.lang).split()
     screen.table(
-        Text("接続", "Connections").say(house.lang),
+        Text("接続（保存した状態）", "Connections, as stored").say(house.lang),
         labels,
         [(row.name, row.provider, row.environment, row.company, state) for row, state in rows],
+    )
+    screen.say(
+        Text(
+            "提供元にはまだ確かめていません: seikyu connections --check",
+            "No provider was asked; `seikyu connections --check` does.",
+        ),
+        house.lang,
+        "dim",
     )
 
 

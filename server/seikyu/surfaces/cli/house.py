@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seikyu.gate.anchors import Anchoring
     from seikyu.gate.batches import Batches
     from seikyu.gate.cards import CardIndex
+    from seikyu.gate.connections import Checkup
     from seikyu.gate.execution import Executor
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.proposals import Desk
@@ -56,6 +57,10 @@ class Logins(Protocol):
 
     def state(self, connection: Connection) -> str:
         """`ready`, `missing`, `needs_login`, `refresh_unknown` or `undecryptable`."""
+        ...
+
+    async def check(self, connections: Sequence[Connection]) -> list[Checkup]:
+        """Ask each provider, all at once, whether it accepts the login; see `gate.connections`."""
         ...
 
     def prepare_key(self) -> str | None:

@@ -1,0 +1,112 @@
+"""Whether a provider accepts a login now, and whose account it opens: one cheap read, which changes nothing there."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeAlias, cast
+
+from seikyu.errors import NOTHING, Text
+from seikyu.models import Connection
+from seikyu.providers.addresses import build_url, checked_base_url
+from seikyu.providers.http import HttpAnswer, HttpEdge
+from seikyu.providers.invox.rules import api_root
+
+Header: TypeAlias = tuple[str, str]
+"""Name and value, as a credential gives them."""
+
+_UNAUTHORIZED: Final = 401
+_STORAGE: Final = "/e_storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account a login opens, in the provider's own words."""
+
+    id: str
+    name: str
+    """Safe to show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a provider's answer proves about a login."""
+
+    is_accepted: bool | None
+    """None: the answer does not tell; `why` says so."""
+    account: Account | None = None
+    """None: this provider cannot tell."""
+    why: Text = NOTHING
+    date: datetime | None = None
+    """When the provider says it answered."""
+
+
+async def prove(http: HttpEdge, connection: Connection, header: Header) -> Proof:
+    """Ask the connection's provider.
+
+    Raises:
+        ProviderError: no answer that can be used.
+        ConfigurationError: the address cannot be used.
+    """
+    match connection.provider:
+        case "mfkessai":
+            return await _prove_kessai(http, connection, header)
+        case "invox":
+            return await _prove_invox(http, connection, header)
+        case _:
+            return Proof(is_accepted=None, why=_NO_QUESTION)
+
+
+async def _prove_kessai(http: HttpEdge, connection: Connection, header: Header) -> Proof:
+    """One customer is asked for; MFK's API names no seller. Source: MFK API v2 reference, read 2026-11-21."""
+    url = build_url(connection.base_url, "/customers", {})
+    answer = await http.read(url, headers=dict([header]), query=[("limit", "1")])
+    body = cast("dict[str, object]", answer.json) if isinstance(answer.json, dict) else {}
+    if answer.is_success and isinstance(body.get("items"), list):
+        return Proof(is_accepted=True, date=_date(answer))
+    return _refused_or_odd(answer)
+
+
+async def _prove_invox(http: HttpEdge, connection: Connection, header: Header) -> Proof:
+    """Invox's API 1.0.3 has nothing to read, so what is compared is how it answers our token and one it never gave.
+
+    It refuses only the latter with a 401 when it judges the token first, which is not documented: where both get the
+    same answer, nothing is proved. A GET stores no document.
+    """
+    url = build_url(api_root(checked_base_url(connection.base_url)), _STORAGE, {})
+    ours = await http.read(url, headers=dict([header]))
+    if ours.status == _UNAUTHORIZED:
+        return _refused_or_odd(ours)
+    strangers = await http.read(url, headers={"Authorization": f"Bearer {secrets.token_urlsafe(32)}"})
+    if strangers.status == _UNAUTHORIZED:
+        return Proof(is_accepted=True, date=_date(ours))
+    return Proof(is_accepted=None, why=_NOTHING_TO_READ, date=_date(ours))
+
+
+def _refused_or_odd(answer: HttpAnswer) -> Proof:
+    """A 401 in JSON is the API's own word; any other answer, or a page, may come from something before it."""
+    if answer.status == _UNAUTHORIZED and answer.is_json:
+        return Proof(is_accepted=False, date=_date(answer))
+    why = Text(
+        f"HTTP {answer.status} の応答では、ログインが有効か分かりません。",
+        f"Its answer (HTTP {answer.status}) does not tell whether the login works.",
+    )
+    return Proof(is_accepted=None, why=why, date=_date(answer))
+
+
+def _date(answer: HttpAnswer) -> datetime | None:
+    """Source: RFC 9110, 6.6.1: it has whole seconds."""
+    try:
+        moment = parsedate_to_datetime(answer.date or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_NOTHING_TO_READ: Final = Text(
+    "invox の API には読み取りがなく、応答からはログインが有効か分かりません。",
+    "invox's API has nothing to read, and its answers do not tell whether the login works.",
+)
+_NO_QUESTION: Final = Text("この提供元には確かめる方法がまだありません。", "There is no way yet to ask this provider.")

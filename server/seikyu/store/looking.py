@@ -1,0 +1,175 @@
+"""A database looked at without changing it: no table is made or brought up to date, no file appears or grows.
+
+SQLite makes files beside the database for anyone who opens it in the usual way, and takes a journal in that a crash
+left behind. So it is opened read-only, and as `immutable` where no other process can have it open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from seikyu.errors import NOTHING, ConfigurationError, StoreBusy, Text
+from seikyu.models import Clock
+from seikyu.store.database import Store
+from seikyu.store.schema import migrations
+from seikyu.store.sqlite import SQLITE, told
+
+LOCK_S: Final = 1
+"""How long a look waits for a database that somebody locked whole."""
+_STEPS: Final = 10_000
+"""Of SQLite's machine, between two looks at the clock; well under a millisecond."""
+
+_UNFINISHED: Final = Text(
+    "データベースに、終わっていない書き込みの控え（-wal）が残っています。",
+    "A journal (-wal) lies beside the database that nobody has taken in.",
+)
+_FINISH: Final = Text(
+    "seikyu actions など普通の命令が取り込みます。その後もう一度調べてください。",
+    "Any other command, such as `seikyu actions`, takes it in; then look again.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a database is, before anything is read of its rows."""
+
+    kind: Literal["sqlite", "postgres"]
+    schema: int
+    """Number of the last migration it had; 0: none."""
+    newest: int
+    """… and of the last one we know."""
+    server: str = ""
+    """PostgreSQL's version."""
+    time: datetime | None = None
+    """PostgreSQL's clock."""
+    is_whole: bool = True
+    """False: the check of the file was cut short, for it is large."""
+    fault: str | None = None
+    """The first thing the check of the file found."""
+
+
+def condition(place: Path | SecretStr, *, seconds: int) -> Condition | None:
+    """Open the database at `place` and check it for at most `seconds`; None when there is none yet.
+
+    Raises:
+        StoreBusy, StoreDamaged, ConfigurationError: as `Store.read`.
+    """
+    if isinstance(place, SecretStr):
+        return _postgres(place)
+    if not place.exists():
+        return None
+    with _opened(place) as connection:
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        until = time.monotonic_ns() + seconds * 10**9
+        connection.set_progress_handler(lambda: time.monotonic_ns() > until, _STEPS)
+        try:
+            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return Condition("sqlite", schema, _newest("sqlite"), is_whole=False)
+    return Condition("sqlite", schema, _newest("sqlite"), fault=None if said == "ok" else str(said))
+
+
+def store_to_look_at(place: Path | SecretStr) -> Store:
+    """A store that only reads. A database that is not there, or of another version, is for `condition` to tell."""
+    if isinstance(place, SecretStr):
+        return Store(_postgres_engine(place))
+    return Store(SqliteLook(place))
+
+
+class SqliteLook:
+    """Read-only connections to the file at `path`, one for each look."""
+
+    dialect = SQLITE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def write(self) -> Generator[sqlite3.Connection]:
+        raise AssertionError("who only looks does not write")
+        yield  # makes this a context manager
+
+    @contextmanager
+    def read(self) -> Generator[sqlite3.Connection]:
+        with _opened(self._path) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    def clock(self, machine: Clock) -> Clock:
+        return machine
+
+    def close(self) -> None:
+        pass  # nothing is kept open
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[sqlite3.Connection]:
+    try:
+        with closing(_connect(path)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise told(error) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # with `readonly_shm` the index of the journal is read, not made. Source: sqlite.org/wal.html, "Read-Only
+    # Databases", and os_unix.c, read 2026-11-21
+    is_shared = path.with_name(f"{path.name}-shm").exists()
+    if not is_shared and _size(path.with_name(f"{path.name}-wal")):
+        raise StoreBusy(_UNFINISHED, _FINISH, written=NOTHING)
+    how = "readonly_shm=1" if is_shared else "immutable=1"
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=ro&{how}", uri=True, timeout=LOCK_S, isolation_level=None
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _newest(dialect: Literal["sqlite", "postgres"]) -> int:
+    return migrations(dialect)[-1][0]
+
+
+def _postgres_engine(url: SecretStr) -> Any:  # noqa: ANN401 - its module is there with the `postgres` extra only
+    try:
+        from seikyu.store.postgres import PostgresEngine
+    except ImportError as error:
+        raise ConfigurationError(
+            Text("PostgreSQL のドライバーがありません。", "The driver of PostgreSQL is not installed."),
+            Text("seikyu[postgres] をインストールしてください。", "Install seikyu[postgres]."),
+        ) from error
+    return PostgresEngine(url, may_migrate=False)
+
+
+def _postgres(url: SecretStr) -> Condition:
+    engine = _postgres_engine(url)
+    from seikyu.store.postgres_opening import schema_version
+
+    try:
+        with engine.read() as connection:
+            row = connection.execute("SELECT clock_timestamp() AS now").fetchone() or {}
+            schema = schema_version(connection)
+            version: int = connection.info.server_version
+    finally:
+        engine.close()
+    return Condition("postgres", schema, _newest("postgres"), server=f"{version // 10000}", time=row["now"])

@@ -1,0 +1,183 @@
+"""`seikyu connections --check`, against the twins on real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from e2e.beside import INVOX, MFK, Installation, tokens, twins_beside
+from seikyu.sandbox.faults import Fault, FaultKind
+from seikyu.sandbox.twins import Twins
+from seikyu.vault.grants import TokenAnswer
+
+
+@pytest.fixture(scope="module")
+def running() -> Generator[Twins]:
+    with twins_beside() as made:
+        yield made
+
+
+@pytest.fixture
+def twins(running: Twins) -> Twins:
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def place(twins: Twins, tmp_path: Path) -> Installation:
+    made = Installation(tmp_path, twins)
+    made.build()
+    return made
+
+
+def checked(place: Installation) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and each row by its name."""
+    done = place.run("connections", "--check", "--json")
+    return done.exit_code, {row["name"]: row for row in json.loads(done.stdout)}
+
+
+def test_logins_that_work_are_told_so_by_their_providers_and_nothing_changes_there(
+    twins: Twins, place: Installation
+) -> None:
+    place.connect()
+
+    code, rows = checked(place)
+
+    assert code == 0
+    assert [(row["state"], row["works"], row["asked"]) for row in rows.values()] == [("works", True, True)] * 2
+    assert rows[MFK]["account"] is None
+    assert rows[MFK]["token_expires_at"] is None
+    assert rows[INVOX]["token_expires_at"] is not None
+    assert abs(rows[MFK]["clock_ahead_s"]) <= 2
+    assert (twins.effects, twins.invox.oauth.refreshes) == ([], 0)
+
+
+def test_without_check_no_provider_is_asked_and_that_is_said(twins: Twins, place: Installation) -> None:
+    place.connect()
+    before = twins.requests
+
+    done = place.run("connections")
+
+    assert done.exit_code == 0
+    assert "as stored" in done.output
+    assert "No provider was asked" in done.output
+    assert twins.requests == before
+
+
+def test_a_missing_login_and_one_that_does_not_open_are_told_without_a_call(twins: Twins, place: Installation) -> None:
+    place.put_key("a key of before")
+    (place.home / "master.key").write_text("A" * 43 + "\n", encoding="ascii")
+
+    code, rows = checked(place)
+
+    assert code == 1
+    assert (rows[MFK]["state"], rows[INVOX]["state"]) == ("undecryptable", "missing")
+    assert "seikyu connect invox-main" in rows[INVOX]["next_step"]
+    assert not any("mfkessai" in operation or "e_storage" in operation for operation in twins.requests)
+
+
+def test_a_key_that_the_provider_refuses_needs_a_login(place: Installation) -> None:
+    place.put_key("not the key")
+
+    code, rows = checked(place)
+
+    assert (code, rows[MFK]["state"], rows[MFK]["asked"]) == (1, "needs_login", True)
+    assert "refuses this login" in rows[MFK]["what"]
+
+
+def test_an_access_token_that_is_over_is_renewed_once_and_then_works(twins: Twins, place: Installation) -> None:
+    place.put_grant(tokens(place.invox_url), days_ago=1)
+
+    _, rows = checked(place)
+
+    assert rows[INVOX]["state"] == "works"
+    assert twins.invox.oauth.refreshes == 1
+
+
+def test_an_access_token_that_the_provider_ended_early_is_renewed_once_and_then_works(
+    twins: Twins, place: Installation
+) -> None:
+    answer = tokens(place.invox_url)
+    place.put_grant(TokenAnswer(SecretStr("ended"), 36_000, answer.refresh_token, answer.scope))
+
+    _, rows = checked(place)
+
+    assert rows[INVOX]["state"] == "works"
+    assert twins.invox.oauth.refreshes == 1
+
+
+def test_a_token_that_is_refused_right_after_its_renewal_is_not_renewed_again(
+    twins: Twins, place: Installation
+) -> None:
+    place.put_grant(tokens(place.invox_url), days_ago=1)
+    twins.faults.add(Fault("invox.look_at_e_storage", FaultKind.STATUS, status=401, times=9))
+
+    _, rows = checked(place)
+
+    assert rows[INVOX]["state"] == "needs_login"
+    assert twins.invox.oauth.refreshes == 1
+
+
+def test_a_grant_that_was_revoked_at_the_provider_needs_a_login(twins: Twins, place: Installation) -> None:
+    place.put_grant(tokens(place.invox_url), days_ago=1)
+    twins.faults.add(Fault("invox.token", FaultKind.REFUSE_TOKEN))
+
+    code, rows = checked(place)
+
+    assert (code, rows[INVOX]["state"]) == (1, "needs_login")
+    assert "seikyu connect invox-main" in rows[INVOX]["next_step"]
+
+
+def test_a_login_that_cannot_be_renewed_tells_until_when_it_works(place: Installation) -> None:
+    place.connect()
+    place.put_grant(tokens(place.invox_url, has_refresh=False))
+
+    code, rows = checked(place)
+
+    assert (code, rows[INVOX]["state"]) == (0, "expires")
+    assert rows[INVOX]["token_expires_at"] in rows[INVOX]["what"]
+
+
+def test_a_provider_that_answers_everybody_alike_proves_nothing(twins: Twins, place: Installation) -> None:
+    place.connect()
+    twins.faults.add(Fault("invox.look_at_e_storage", FaultKind.STATUS, status=405, times=2))
+
+    code, rows = checked(place)
+
+    assert (code, rows[INVOX]["state"], rows[INVOX]["asked"]) == (1, "unknown", True)
+    assert "nothing to read" in rows[INVOX]["what"]
+
+
+def test_a_provider_in_trouble_hides_no_other_row(twins: Twins, place: Installation) -> None:
+    place.connect()
+    twins.faults.add(Fault("mfkessai.list_customers", FaultKind.STATUS, status=503, times=9))
+
+    code, rows = checked(place)
+
+    assert code == 1
+    assert (rows[MFK]["state"], rows[INVOX]["state"]) == ("unknown", "works")
+    assert "HTTP 503" in rows[MFK]["what"]
+
+
+def test_a_page_from_something_in_between_is_no_refusal(twins: Twins, place: Installation) -> None:
+    place.connect()
+    twins.faults.add(Fault("mfkessai.list_customers", FaultKind.HTML_200))
+
+    _, rows = checked(place)
+
+    assert rows[MFK]["state"] == "unknown"
+
+
+def test_people_see_a_table_and_the_worst_first_below(place: Installation) -> None:
+    place.put_grant(tokens(place.invox_url))
+
+    done = place.run("connections", "--check")
+
+    assert done.exit_code == 1
+    assert "as their providers say" in done.output
+    assert done.output.index("mfk-main: No login is stored.") < done.output.index("invox-main: invox accepts it")
