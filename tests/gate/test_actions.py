@@ -180,6 +180,29 @@ def test_a_verdict_is_stored_whole(stage: Stage) -> None:
     assert "大きい" in stored.verdict
 
 
+def test_a_verdict_of_a_version_without_seats_has_none(stage: Stage) -> None:
+    trace = (RuleTrace("large", "ask", is_hit=True, why="large"),)
+    stored = json.loads(verdict_json(Verdict("ask", 2, trace, "f" * 64)))
+    del stored["seats"], stored["is_distinct"]
+
+    action = stage.propose("A-1", 50_000).model_copy(update={"verdict": json.dumps(stored)})
+
+    assert action.decision == Verdict("ask", 2, trace, "f" * 64, seats=(), is_distinct=False)
+
+
+def test_what_may_have_left_is_not_called_unwritten_while_it_is_open(stage: Stage) -> None:
+    action = stage.propose("A-1", 50_000)
+
+    def said(*, has_left: bool) -> dict[State, str]:
+        of = {state: action.model_copy(update={"state": state, "may_have_left": has_left}) for state in State}
+        return {state: one.written for state, one in of.items()}
+
+    unknown = {State.EXECUTING: "unknown", State.UNKNOWN: "unknown", State.MANUAL_REVIEW: "unknown"}
+    plain = dict.fromkeys(State, "no") | unknown | {State.SUCCEEDED: "yes"}
+    assert said(has_left=False) == plain
+    assert said(has_left=True) == plain | {State.AWAITING: "unknown", State.APPROVED: "unknown"}
+
+
 def test_a_text_is_stored_in_both_languages_as_it_is_read() -> None:
     assert text_json(Text("切断", "cut")) == '{"ja": "切断", "en": "cut"}'
 
