@@ -214,3 +214,9 @@ def test_what_changed_since_it_was_shown_does_not_count_against_the_cap(stage: S
     results = many.approve(items, key)
 
     assert [result.error is None for result in results] == [True, False]
+
+
+def test_whoever_reads_a_batch_is_told_why_a_request_is_not_in_it(stage: Stage) -> None:
+    [line] = stage.batches.read(["act-none"]).lines
+
+    assert (line.action_id, line.card, line.error is not None and line.error.code) == ("act-none", None, "not_found")

@@ -16,7 +16,7 @@ import pytest
 from gate.stage import Stage
 from gate.test_export import SHA256, hand_over
 from seikyu import store
-from seikyu.errors import ConfigurationError
+from seikyu.errors import ConfigurationError, Text
 from seikyu.gate.retention import Retention, free_from, state
 from seikyu.settings import read_settings
 from seikyu.spec import FileDigest
@@ -138,3 +138,20 @@ def test_the_command_says_it_to_people_and_programs(stage: Stage) -> None:
     said = json.loads(told("--json"))
     assert "kept for at least 10 years" in " ".join(told().split())
     assert (said["documents_free_from"], said["legal_hold"]) == ("2039-01-01", "a dispute")
+
+
+def test_a_person_reads_how_much_is_kept_since_when_and_from_which_day_a_document_could_go(stage: Stage) -> None:
+    empty = state(stage.store, Retention(), TODAY).text
+    propose_document(stage, "A-1", date(2009, 5, 1))
+
+    kept = state(stage.store, Retention(), TODAY).text
+
+    assert empty == Text(
+        "監査記録 0件（最古 —）と書類 0件を10年以上保存します。Seikyu が消すものはありません。",
+        "0 records (the oldest of —) and 0 documents are kept for at least 10 years. Seikyu deletes none.",
+    )
+    assert kept.en == (
+        "1 records (the oldest of 2026-11-21) and 1 documents are kept for at least 10 years. Seikyu deletes none."
+        " 1 documents are past that time; the first is from 2022-01-01 on."
+    )
+    assert kept.ja.endswith("保存期間を過ぎた書類は 1件（最も早いもので 2022-01-01 から）です。")
