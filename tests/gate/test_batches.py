@@ -113,6 +113,23 @@ def test_an_unknown_amount_is_not_for_a_batch(stage: Stage) -> None:
     assert results[0].action is None
 
 
+def test_what_has_expired_is_left_out_before_the_passphrase_and_refused_alone_after_it(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    over = stage.propose("A-1", 100_000)
+    stage.clock.advance(seconds=60)
+    open_ = stage.propose("A-2", 100_000)
+    shown = stage.batches.read([over.id, open_.id]).items
+    stage.clock.advance(seconds=stage.settings.timing.awaiting_s - 60)
+
+    batch = stage.batches.read([over.id, open_.id])
+    results = stage.batches.approve(shown, key)
+
+    assert [card.action_id for card in batch.cards] == [open_.id]
+    assert str(batch.lines[0].error) == f"{over.id} has expired."
+    assert [str(result.error) for result in results] == [f"{over.id} has expired.", "None"]
+    assert states(stage, over, open_) == [State.AWAITING, State.APPROVED]
+
+
 @pytest.mark.parametrize(
     "cap,said",
     [
