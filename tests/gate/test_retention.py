@@ -81,7 +81,9 @@ def test_the_manifest_carries_the_retention(stage: Stage, tmp_path: Path) -> Non
 
     hand_over(stage, tmp_path / "out", retention=Retention(12, "係争"))
 
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
+    manifest = json.loads(text)
+    assert '"legal_hold": "係争"' in text
     assert manifest["retention"] == {
         "years": 12,
         "legal_hold": "係争",

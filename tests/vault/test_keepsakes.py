@@ -94,7 +94,7 @@ def test_what_an_earlier_version_kept_lies_where_it_is_looked_for() -> None:
 
     assert slack_place(app) == Place("house/slack", "slack", "https://slack.com/api", "slack")
     assert Place("house/seal", "seikyu", "", "seal") == SEALING_KEY
-    assert Place("mfk-main/webhook", "mfkessai", CONNECTION.base_url, "webhook") == PLACE
+    assert webhook_place(CONNECTION) == Place("mfk-main/webhook", "mfkessai", CONNECTION.base_url, "webhook")
 
 
 def test_each_time_something_is_kept_anew_its_seal_is_of_the_next_generation(house: House) -> None:
