@@ -19,7 +19,19 @@ from seikyu.gate.execution import FAULT_WAIT_S, PER_ROUND, Executor, is_settled
 from seikyu.gate.reconciliation import Reconciliation
 from seikyu.gate.targets import Found
 from seikyu.models import Connection
-from seikyu.spec import Absent, Different, Done, Finding, Lost, NotSent, OutcomeClass, ProviderRequest, Refused, Sent
+from seikyu.spec import (
+    Absent,
+    Different,
+    Done,
+    Finding,
+    Lost,
+    NotSent,
+    OutcomeClass,
+    ProviderRequest,
+    Reader,
+    Refused,
+    Sent,
+)
 from seikyu.store.database import Store
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +177,24 @@ async def test_a_number_that_exists_is_compared_with_what_was_asked_for(
         State.UNKNOWN: (None, 409, None),
         State.FAILED: (None, 409, ["already_exists", "other"]),
     }[state]
+
+
+async def test_what_exists_is_looked_up_where_it_was_sent_for_the_request_that_was_sent(
+    stage: Stage,
+) -> None:
+    asked = list[tuple[object, object]]()
+
+    async def look_up(reader: Reader, request: ProviderRequest) -> Finding:
+        asked.append((reader, request))
+        return Done("tx-A-1")
+
+    object.__setattr__(stage.operation, "look_up", look_up)
+    answers(stage, CONFLICT)
+    action = stage.propose("A-1", 50_000)
+
+    await executor(stage).execute(action.id)
+
+    assert asked == [(stage.provider, action.request)]
 
 
 async def test_a_refusal_that_is_no_conflict_is_not_compared(stage: Stage) -> None:

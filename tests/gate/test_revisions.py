@@ -385,6 +385,15 @@ async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage, office: tupl
         stage.cards.card(action.id)
 
 
+async def test_an_edit_of_an_operator_nobody_knows_is_not_shown(stage: Stage, office: tuple[Key, Key]) -> None:
+    action = stage.propose("A-1", 200_000)
+    stage.revisions.revise(stage.draft(action, 150_000), key=office[1])
+    tamper(stage, "DELETE FROM operator WHERE name = 'sato'")
+
+    with pytest.raises(StoreDamaged, match="edits"):
+        stage.cards.card(action.id)
+
+
 async def test_an_edit_of_a_revision_the_action_does_not_have_is_not_shown(stage: Stage) -> None:
     action = stage.propose("A-1", 200_000)
     stage.revisions.revise(stage.draft(action, 150_000))
