@@ -423,11 +423,12 @@ class _OwnDesk:
     async def list(
         self, *, status: str | None, limit: int, cursor: str | None
     ) -> tuple[list[ActionView], int, str | None]:
-        found, total = await self._rooms.store.run(
+        page = await self._rooms.store.run(
             lambda: self._rooms.desk.page(requester=self._principal.requester, state=status, limit=limit, cursor=cursor)
         )
-        views = await _views(self._rooms, found[:limit], self._principal)
-        return views, total, found[limit - 1].id if len(found) > limit else None
+        known = [action for action in page.actions if action.operation in self._rooms.operations]
+        views = await _views(self._rooms, known, self._principal)
+        return views, page.total, page.older
 
     async def withdraw(self, action_id: str) -> ActionView:
         action = await self._rooms.store.run(lambda: self._rooms.desk.withdraw(action_id, self._principal))

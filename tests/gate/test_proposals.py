@@ -194,7 +194,7 @@ def test_an_approved_action_is_taken_back_too(stage: Stage) -> None:
     assert stage.desk.withdraw(stage.propose("A-1", 50_000).id, SUZUKI).state is State.WITHDRAWN
 
 
-def test_a_page_is_newest_first_with_one_more_than_asked_for_and_the_number_of_all(stage: Stage) -> None:
+def test_a_page_is_newest_first_and_says_where_the_next_begins_and_how_many_there_are(stage: Stage) -> None:
     made = list[Action]()
     for number in range(4):
         made.append(stage.propose(f"A-{number}", 100_000 + number))
@@ -202,19 +202,20 @@ def test_a_page_is_newest_first_with_one_more_than_asked_for_and_the_number_of_a
     theirs = stage.propose("B-1", 100_000, requester="sato", counterparty_id="C-2", counterparty_name="別の会社")
     stage.desk.withdraw(made[1].id, SUZUKI)
 
-    def page(**asked: Any) -> tuple[list[str], int]:
+    def page(**asked: Any) -> tuple[list[str], int, str | None]:
         usual: dict[str, Any] = {"requester": "suzuki", "state": None, "limit": 9, "cursor": None}
-        found, count = stage.desk.page(**(usual | asked))
-        return [action.id for action in found], count
+        found = stage.desk.page(**(usual | asked))
+        return [action.id for action in found.actions], found.total, found.older
 
     ids = [action.id for action in made]
-    assert page() == (ids[::-1], 4)
-    assert page(limit=2) == ([ids[3], ids[2], ids[1]], 4)
-    assert page(cursor=ids[2]) == ([ids[1], ids[0]], 4)
-    assert page(state="withdrawn") == ([ids[1]], 1)
-    assert page(requester=None) == ([theirs.id, *ids[::-1]], 5)
-    assert page(requester=None, state="withdrawn", cursor=theirs.id, limit=1) == ([ids[1]], 1)
-    assert page(requester="nobody") == ([], 0)
+    assert page() == (ids[::-1], 4, None)
+    assert page(limit=4) == (ids[::-1], 4, None)
+    assert page(limit=2) == ([ids[3], ids[2]], 4, ids[2])
+    assert page(cursor=ids[2]) == ([ids[1], ids[0]], 4, None)
+    assert page(state="withdrawn") == ([ids[1]], 1, None)
+    assert page(requester=None) == ([theirs.id, *ids[::-1]], 5, None)
+    assert page(requester=None, state="withdrawn", cursor=theirs.id, limit=1) == ([ids[1]], 1, None)
+    assert page(requester="nobody") == ([], 0, None)
 
 
 def test_votes_that_hold_and_fill_a_place_are_counted_for_each_action_by_itself(stage: Stage) -> None:

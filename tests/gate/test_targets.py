@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gate.stage import CONNECTION, POLICY, PretendProvider, Stage, make_stage
+from gate.stage import CONNECTION, PASSPHRASE, POLICY, PretendProvider, Stage, make_stage
 from seikyu.errors import LoginRequired, ProviderUnavailable, Text, VoteRefused
-from seikyu.gate import audit, freezing
+from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import sha256
 from seikyu.gate.execution import Executor
 from seikyu.gate.facts import counterparty_key
+from seikyu.gate.operators import Key
 from seikyu.gate.targets import Found
+from seikyu.gate.votes import Ballot
 from seikyu.models import timestamp
-from seikyu.spec import Connection, Lost, ProviderRequest, Reader
+from seikyu.spec import Connection, Lost, ProviderRequest, Reader, Refused
 
 pytestmark = pytest.mark.both_stores
 
@@ -251,6 +253,51 @@ async def test_a_second_attempt_reads_again_and_a_change_then_is_never_called_no
     after = stage.find(action.id)
 
     assert (after.state, after.written, stage.provider.sends) == (State.AWAITING, "unknown", 1)
+
+
+async def landed_late(stage: Stage) -> Action:
+    """Sent without an answer, proven absent, and there after all: what it cancels is gone."""
+    action = approved(stage)
+    stage.provider.answers.append(lambda _request: Lost(Text("切断", "cut")))
+    await stage.executor.execute(action.id)
+    for _ in range(100):
+        stage.clock.advance(seconds=10)
+        if (await stage.executor.look_up(stage.find(action.id))).state is State.APPROVED:
+            break
+    stage.provider.book(action.request)
+    stage.provider.target = {**stage.provider.target, "status": "canceled"}
+    await stage.executor.sweep()
+    return stage.find(action.id)
+
+
+def unlocked(stage: Stage) -> Key:
+    return operators.unlock(stage.store, stage.clock, "tanaka", PASSPHRASE)
+
+
+async def test_an_own_cancellation_that_lands_late_is_asked_anew_and_found_done_when_it_is_approved(
+    stage: Stage,
+) -> None:
+    asked = await landed_late(stage)
+    stage.provider.answers.append(lambda _request: Refused(Text("取消済み", "canceled"), 409, ("already_exists",)))
+
+    stage.approve(asked, unlocked(stage))
+    done = await stage.executor.execute(asked.id)
+
+    assert (asked.state, asked.revision, asked.written) == (State.AWAITING, 2, "unknown")
+    assert asked.note_texts[-1].en == "Changed at the provider after it was approved: status — → canceled."
+    assert (done.state, done.reference, stage.provider.sends) == (State.SUCCEEDED, "tx-A-1", 2)
+    assert audit.verify(stage.store).faults == ()
+
+
+async def test_an_own_cancellation_that_landed_late_is_never_called_not_written_when_it_is_rejected(
+    stage: Stage,
+) -> None:
+    asked = await landed_late(stage)
+    ballot = Ballot(asked.id, asked.digest, "reject", "取消済み", revision=asked.revision)
+
+    after = stage.ballots.cast(ballot, unlocked(stage))
+
+    assert (after.state, after.written, stage.provider.sends) == (State.MANUAL_REVIEW, "unknown", 1)
 
 
 @pytest.mark.sqlite_only

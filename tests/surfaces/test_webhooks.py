@@ -304,7 +304,7 @@ async def test_f58_an_event_that_overtakes_our_own_answer_is_about_the_same_acti
 
     assert (statuses, looked) == ([200], [1, 1])
     assert (stage.find(action.id).state, stage.provider.sends) == (State.SUCCEEDED, 1)
-    assert stage.desk.page(requester="suzuki", state=None, limit=5, cursor=None)[1] == 1
+    assert stage.desk.page(requester="suzuki", state=None, limit=5, cursor=None).total == 1
 
 
 def run_elsewhere(work: Callable[[], None]) -> None:

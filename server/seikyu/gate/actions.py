@@ -7,15 +7,15 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from seikyu.errors import NotFound, Text
+from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.canonical import particulars_of, request_of
 from seikyu.gate.witness import action_hash
-from seikyu.models import moment, timestamp
+from seikyu.models import moment, shown, timestamp
 from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Seat, Verdict
 from seikyu.store.database import Row, Tx
 
@@ -89,6 +89,15 @@ WRITTEN: Final[dict[State, Literal["no", "yes", "unknown"]]] = {
 """Whether the provider has it; every other state means no."""
 
 
+def _is_moment(text: str) -> str:
+    moment(text)
+    return text
+
+
+Moment: TypeAlias = Annotated[str, AfterValidator(_is_moment)]
+"""A time as `timestamp` writes it."""
+
+
 class Action(BaseModel):
     """A row of the action table. `canonical` is what is shown, approved and sent."""
 
@@ -112,16 +121,16 @@ class Action(BaseModel):
     notes: str
     verdict: str
     approvers: int
-    created_at: str
+    created_at: Moment
     jst_day: str
-    expires_at: str
-    updated_at: str
+    expires_at: Moment
+    updated_at: Moment
     epoch: int
     lease_owner: str | None
-    lease_until: str | None
-    not_before: str | None
+    lease_until: Moment | None
+    not_before: Moment | None
     unsent_tries: int
-    unknown_since: str | None
+    unknown_since: Moment | None
     may_have_left: bool
     """An earlier attempt had no trustworthy answer: "not written" is then for the provider or a person to say."""
     reference: str | None
@@ -201,18 +210,32 @@ def _base32(number: int, width: int) -> str:
 
 
 def find(tx: Tx, action_id: str) -> Action:
-    """Raises `NotFound`."""
+    """Raises `NotFound`; `StoreDamaged` when a value in its row is none an action has."""
     row = tx.one("action", id=action_id)
     if row is None:
         raise NotFound(
             Text("その番号の申請はありません。", "There is no action of that id."),
             Text("list_actions で確かめてください。", "Call list_actions."),
         )
-    return Action.model_validate(row)
+    return action_of(row)
 
 
-def actions(rows: list[Row]) -> list[Action]:
-    return [Action.model_validate(row) for row in rows]
+def action_of(row: Row) -> Action:
+    """The action of a row. Raises `StoreDamaged` when a value in it is none an action has."""
+    try:
+        return Action.model_validate(row)
+    except ValueError as error:
+        name = shown(str(row["id"]), 60)
+        raise StoreDamaged(
+            Text(f"申請 {name} のデータが壊れています。", f"The row of action {name} is damaged."),
+            Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."),
+            written=NOTHING,
+        ) from error
+
+
+def actions(rows: Sequence[Row]) -> list[Action]:
+    """All of them. Raises as `action_of`: a list that must not stop at one of them is in `listing`."""
+    return [action_of(row) for row in rows]
 
 
 CLOSED_AS_NOT_WRITTEN: Final = frozenset(
@@ -275,7 +298,7 @@ def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> No
     """The audit row of a change that was just made, with the hash of the whole row as it is now, or `row` instead."""
     row = tx.one("action", id=action_id) or {}
     hashed = {} if "row" in record else {"row": action_hash(row)}
-    audit.append(tx, now, event, action_id, state=row["state"], digest=row["digest"], **hashed, **record)
+    audit.append(tx, now, event, action_id, state=row["state"], digest=str(row["digest"]), **hashed, **record)
 
 
 _MOVABLE: Final = (

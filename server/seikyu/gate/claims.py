@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
-from seikyu.gate import audit, freezing, targets
-from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, text_json, verdict_json
+from seikyu.gate import audit, freezing, listing, targets
+from seikyu.gate.actions import Action, State, find, move, notes_json, tell, text_json, verdict_json
 from seikyu.gate.facts import gather_again
 from seikyu.gate.freezing import Freeze
 from seikyu.gate.mandates import doubted, sound
@@ -269,9 +269,8 @@ class Claims:
     def expire(self) -> list[Action]:
         """Close every request whose time to be decided ran out. Expiry never approves."""
         now = self._clock.now()
-        with self._store.read() as tx:
-            waiting = actions(tx.all("actions_in", state=State.AWAITING.value, limit=1000))
-        return [self._expire_one(action) for action in waiting if action.is_over(now)]
+        waiting = listing.due(self._store, self._clock, "actions_in", state=State.AWAITING.value, limit=1000)
+        return listing.each([action for action in waiting if action.is_over(now)], self._expire_one)
 
     def _expire_one(self, seen: Action) -> Action:
         with self._store.write() as tx:

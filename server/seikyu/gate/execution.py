@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeAlias
@@ -10,7 +11,8 @@ from typing import Final, Protocol, TypeAlias
 import anyio
 
 from seikyu.errors import ConfigurationError, LoginRequired, OutcomeNotRecorded, SeikyuError, Text
-from seikyu.gate.actions import Action, State, actions, find
+from seikyu.gate import listing
+from seikyu.gate.actions import Action, State, find
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.reconciliation import Reconciliation
 from seikyu.gate.targets import UNREADABLE, Found, Reading, Unread
@@ -259,13 +261,13 @@ class Executor:
             log.warning("%s waits: %s", action.id, error.what.en)
         except Exception:
             log.exception("%s waits: a fault inside Seikyu", action.id)
-        await self._store.run(lambda: self._claims.postpone(action.id, seconds=FAULT_WAIT_S))
+        with contextlib.suppress(SeikyuError):  # damaged meanwhile: the next round sets it aside
+            await self._store.run(lambda: self._claims.postpone(action.id, seconds=FAULT_WAIT_S))
         return []
 
     def _approved(self) -> list[Action]:
         now = timestamp(self._clock.now())
-        with self._store.read() as tx:
-            return actions(tx.all("actions_due", state=State.APPROVED.value, now=now, limit=1000))
+        return listing.due(self._store, self._clock, "actions_due", state=State.APPROVED.value, now=now, limit=1000)
 
     async def work(self, *, poll_s: int) -> None:
         """Sweep for ever, every `poll_s` seconds. A round that fails is logged and tried again."""

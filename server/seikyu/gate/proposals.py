@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Taken, Text
 from seikyu.gate import freezing
-from seikyu.gate.actions import Action, State, actions, find, move, notes_json, tell, verdict_json
+from seikyu.gate.actions import Action, State, action_of, find, move, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
+from seikyu.gate.listing import Page, page_of
 from seikyu.gate.mandates import People, trusted
 from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.seats import lacking
@@ -127,15 +128,13 @@ class Desk:
         with self._store.read() as tx:
             return own(find(tx, action_id), principal)
 
-    def page(
-        self, *, requester: str | None, state: str | None, limit: int, cursor: str | None
-    ) -> tuple[list[Action], int]:
-        """Newest first, one more than `limit` when there are more; and how many match in all."""
+    def page(self, *, requester: str | None, state: str | None, limit: int, cursor: str | None) -> Page:
+        """Newest first, at most `limit`, of one requester or of all."""
         whose, who = ("_all", {}) if requester is None else ("", {"requester": requester})
         with self._store.read() as tx:
             rows = tx.all(f"actions_of{whose}", **who, state=state, cursor=cursor, limit=limit + 1)
             count = tx.one(f"count_actions_of{whose}", **who, state=state)
-        return actions(rows), int((count or {"total": 0})["total"])
+        return page_of(rows, int((count or {"total": 0})["total"]), limit)
 
     def have_votes(self, actions: Sequence[Action]) -> Mapping[str, int]:
         """By action, the approvals that hold now and fill a place; 0 while the operators' records are in doubt."""
@@ -150,12 +149,12 @@ class Desk:
 
     def _stored(self, tx: Tx, proposal: Proposal) -> Action | None:
         row = tx.one("action", id=proposal.action_id)
-        return None if row is None else Action.model_validate(row)
+        return None if row is None else action_of(row)
 
     def _earlier(self, tx: Tx, call_digest: str) -> Action | None:
         after = timestamp(self._clock.now() - REJECTION_STANDS)
         row = tx.one("live_call", call_digest=call_digest, rejected_after=after)
-        return None if row is None else Action.model_validate(row)
+        return None if row is None else action_of(row)
 
     def _refuse_flood(self, tx: Tx, requester: str) -> None:
         count = tx.one("count_awaiting_of", requester=requester)

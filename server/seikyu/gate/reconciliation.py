@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from seikyu.errors import ProviderError, SeikyuError, Text
-from seikyu.gate import audit
-from seikyu.gate.actions import Action, State, actions, find, move, text_json
+from seikyu.gate import audit, listing
+from seikyu.gate.actions import Action, State, find, move, text_json
 from seikyu.gate.claims import Claims
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
@@ -51,9 +51,8 @@ class Reconciliation:
 
     def abandon(self) -> list[Action]:
         """Turn every action whose sender is dead, or whose lease is over, into unknown. It is never resent as it is."""
-        with self._store.read() as tx:
-            running = actions(tx.all("actions_in", state=State.EXECUTING.value, limit=1000))
-        return [self._abandon(action) for action in running if self._is_abandoned(action)]
+        running = listing.due(self._store, self._clock, "actions_in", state=State.EXECUTING.value, limit=1000)
+        return listing.each([action for action in running if self._is_abandoned(action)], self._abandon)
 
     def _is_abandoned(self, action: Action) -> bool:
         is_over = action.lease_until is None or moment(action.lease_until) <= self._clock.now()
@@ -83,9 +82,8 @@ class Reconciliation:
 
     def due(self) -> list[Action]:
         """Unknown actions whose next look-up is due."""
-        now = self._clock.now()
-        with self._store.read() as tx:
-            return actions(tx.all("actions_due", state=State.UNKNOWN.value, now=timestamp(now), limit=1000))
+        now = timestamp(self._clock.now())
+        return listing.due(self._store, self._clock, "actions_due", state=State.UNKNOWN.value, now=now, limit=1000)
 
     async def resolve(self, action: Action, reader_of: ReaderOf) -> Action:
         """Look an unknown action up once, and record what that shows."""

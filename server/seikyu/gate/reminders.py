@@ -5,7 +5,6 @@ The times run around the clock: nobody has told Seikyu when the office is open.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,10 +14,11 @@ from seikyu.errors import Text
 from seikyu.gate.actions import Action
 from seikyu.gate.announcements import Announcement, call, phrase
 from seikyu.gate.gathering import Gathering, put
+from seikyu.gate.listing import legible
 from seikyu.gate.notices import NoticeKind
 from seikyu.models import JST, Clock, moment, timestamp
 from seikyu.settings import Timing
-from seikyu.store.database import Row, Store, Tx
+from seikyu.store.database import Store, Tx
 
 _LOOKED_AT: Final = 1000
 
@@ -63,7 +63,7 @@ class Reminders:
         by = timestamp(now + timedelta(seconds=left_s))
         with self._store.read() as tx:
             rows = tx.all("actions_nearly_over", expires_by=by, now=timestamp(now), limit=_LOOKED_AT)
-            missing = [(action, stage) for action in _readable(rows) for stage in self._new(tx, action, now)]
+            missing = [(action, stage) for action in legible(rows) for stage in self._new(tx, action, now)]
         if missing:
             with self._store.write() as tx:
                 for action, stage in missing:
@@ -97,15 +97,6 @@ class Reminders:
         if stage.kind is NoticeKind.ESCALATION:
             text = call(self._escalate_to) + text
         return Announcement(stage.kind, text, action.requester, action.state.value)
-
-
-def _readable(rows: Sequence[Row]) -> list[Action]:
-    """One that somebody else wrote into must not keep the others from being reminded of."""
-    found: list[Action] = []
-    for row in rows:
-        with contextlib.suppress(ValueError):
-            found.append(Action.model_validate(row))
-    return found
 
 
 def _id(action: Action, stage: Stage) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from seikyu.errors import StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, actions, first_id
+from seikyu.gate.actions import Action, action_of, first_id
 from seikyu.gate.policy import LOOKS_AT, WEEKDAYS, Facts, Policy
 from seikyu.gate.votes import check_digest
 from seikyu.models import JST, moment
@@ -59,8 +59,11 @@ def replay(tx: Tx, old: Policy, new: Policy, now: datetime) -> Replay:
     """Judge every proposal of the last 90 days by both policies. Nothing is stored."""
     since = now - timedelta(days=REPLAY_DAYS)
     found = Replay(since)
-    for action in actions(tx.all("actions_since", first_id=first_id(since))):
-        found = _with(found, tx, action, old, new)
+    for row in tx.all("actions_since", first_id=first_id(since)):
+        try:
+            found = _with(found, tx, action_of(row), old, new)
+        except StoreDamaged:
+            found = replace(found, left_out=(*found.left_out, (str(row["id"]), _CHANGED)))
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from seikyu.errors import NOTHING, NotAllowed, StoreDamaged, Text
 from seikyu.gate import freezing
-from seikyu.gate.actions import Action, State, actions, find, move, tell, text_json
+from seikyu.gate.actions import Action, State, action_of, find, move, tell, text_json
 from seikyu.gate.anchors import Anchor, AnchorFile
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.freezing import Freeze
@@ -27,7 +27,7 @@ from seikyu.gate.pardons import Pardon, pardons
 from seikyu.gate.witness import revision_hash
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
-from seikyu.store.database import Store, Tx
+from seikyu.store.database import Row, Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +228,8 @@ class Restoration:
 
 def _knows(tx: Tx, entry: Entry) -> bool:
     row = tx.one("action_epoch", id=entry.action_id)
+    if row is not None and not isinstance(row["epoch"], int):
+        return True  # it is there, and damaged: the sweep sets it aside; nothing else has to stand still for it
     return row is not None and int(row["epoch"]) >= entry.epoch
 
 
@@ -316,12 +318,16 @@ def _is_free(tx: Tx, now: datetime, row: dict[str, Any], edits: Sequence[Mapping
     known = {name: row[name] for name in names}
     calls = dict.fromkeys((row["call_digest"], *(edit["call_digest"] for edit in edits)))
     rows = [rival for call in calls for rival in tx.all("rivals_of", **(known | {"call_digest": call}))]
-    rivals = {rival.id: rival for rival in actions(rows)}
+    rivals = {rival["id"]: rival for rival in rows}
     left = [rival for rival in rivals.values() if not _close(tx, now, rival, row["id"])]
     return not left
 
 
-def _close(tx: Tx, now: datetime, rival: Action, action_id: str) -> bool:
+def _close(tx: Tx, now: datetime, row: Row, action_id: str) -> bool:
+    try:
+        rival = action_of(row)
+    except StoreDamaged:  # a person has to see to both
+        return False
     if rival.state not in {State.AWAITING, State.APPROVED} or rival.may_have_left:
         return False
     why = Text(f"送信済みの {action_id} と重なるため閉じました。", f"Closed: {action_id} was sent for the same call.")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from seikyu.errors import InvalidArguments, Text
-from seikyu.gate.actions import Action, State, actions
+from seikyu.gate.actions import Action, State
 from seikyu.gate.facts import counterparty_key
+from seikyu.gate.listing import legible
 from seikyu.store.database import Store, Value
 
 
@@ -54,7 +55,7 @@ def search(store: Store, wanted: Wanted, *, limit: int) -> Hits:
     """Look through every action there ever was. Raises `InvalidArguments`."""
     values = wanted.values()
     with store.read() as tx:
-        found = actions(tx.all("search_actions", **values, limit=limit))
+        found = legible(tx.all("search_actions", **values, limit=limit))
         [counted] = tx.all("count_search", **values)
     return Hits(tuple(found), counted["total"], counted["yen"])
 

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from seikyu.errors import Text
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.models import moment
 from seikyu.store.database import Row, Tx
 
 ACTION_COLUMNS: Final = (
@@ -226,9 +227,15 @@ def _agree(row: Row, said: Mapping[str, Any]) -> bool:
     try:
         is_same = row["state"] == said["state"] and row["digest"] == said["digest"]
         is_whole = sha256(row["canonical"].encode()) == row["digest"]
-        return is_same and is_whole and ("row" not in said or action_hash(row) == said["row"])
-    except (ValueError, KeyError, AttributeError):  # a value of a kind no action has
+        is_as_hashed = "row" not in said or action_hash(row) == said["row"]
+        return is_same and is_whole and is_as_hashed and _is_timed(row)
+    except (ValueError, KeyError, AttributeError, TypeError):  # a value of a kind no action has
         return False
+
+
+def _is_timed(row: Row) -> bool:
+    """Raises for what is no time: two columns that do not count into the hash still have to be read."""
+    return all(moment(row[name]) for name in TIMING_COLUMNS if row[name] is not None)
 
 
 def _vote_keys(row: Row) -> list[tuple[str, str]]:

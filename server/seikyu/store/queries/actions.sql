@@ -54,6 +54,10 @@ WHERE id = :id AND state = :from_state AND revision = :revision AND epoch = :fro
 UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state
 AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review');
 
+-- name: set_aside_action!
+UPDATE action SET state = 'manual_review' WHERE id = :id AND state = :state
+AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown');
+
 -- name: live_call^
 SELECT * FROM action
 WHERE (
@@ -98,7 +102,8 @@ SELECT * FROM action WHERE state = :state ORDER BY id LIMIT :limit;
 
 -- name: actions_due
 SELECT * FROM action
-WHERE state = :state AND (not_before IS NULL OR not_before <= :now) ORDER BY id LIMIT :limit;
+WHERE state = :state AND (not_before IS NULL OR not_before <= :now OR not_before > '3') -- no time begins so
+ORDER BY id LIMIT :limit;
 
 -- name: count_awaiting_of^
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;

@@ -39,7 +39,7 @@ SETTLE_WAIT_S: Final = 30
 @click.pass_obj
 def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) -> None:
     """申請の一覧 / Proposed writes, newest first."""
-    found, total = house.rooms().desk.page(requester=None, state=state, limit=limit, cursor=None)
+    page = house.rooms().desk.page(requester=None, state=state, limit=limit, cursor=None)
     if as_json:
         rows = [
             {
@@ -52,20 +52,31 @@ def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) 
                 "created_at": one.created_at,
                 "digest": one.digest,
             }
-            for one in found[:limit]
+            for one in page.actions
         ]
         frozen = freezing.current(house.rooms().store)
         said = None if frozen is None else frozen.text.say(house.lang)
-        screen.print_json({"actions": rows, "returned": len(rows), "total": total, "frozen": said})
+        counts = {"returned": len(rows), "total": page.total}
+        screen.print_json({"actions": rows, **counts, "frozen": said, "damaged": page.damaged})
         return
     _say_frozen(house)
+    for damaged in map(_damaged, page.damaged):
+        screen.console(stderr=True).print(damaged.say(house.lang), style="bold red")
     labels = (
         Text("番号 状態 金額 相手先 依頼者 日時", "action state amount counterparty requester proposed")
         .say(house.lang)
         .split()
     )
-    title = Text(f"申請 {total}件", f"{total} actions").say(house.lang)
-    screen.table(title, labels, [_row(house, one) for one in found[:limit]], right=[2])
+    title = Text(f"申請 {page.total}件", f"{page.total} actions").say(house.lang)
+    screen.table(title, labels, [_row(house, one) for one in page.actions], right=[2])
+
+
+def _damaged(action_id: str) -> Text:
+    name = shown(action_id, 60)
+    return Text(
+        f"{name} のデータが壊れています。seikyu audit verify を実行してください。",
+        f"The row of {name} is damaged. Run `seikyu audit verify`.",
+    )
 
 
 def _say_frozen(house: House) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
@@ -206,17 +206,17 @@ class Reading:
 
     def register(self, before: str | None) -> Register:
         """What waits, the soonest to expire first; and what does not, newest first, older than the id `before`."""
-        waiting, total = self._desk.page(requester=None, state=State.AWAITING.value, limit=MAX_WAITING, cursor=None)
-        recent, _ = self._desk.page(requester=None, state=None, limit=RECENT, cursor=before)
-        decided = [action for action in recent[:RECENT] if action.state is not State.AWAITING]
+        waiting = self._desk.page(requester=None, state=State.AWAITING.value, limit=MAX_WAITING, cursor=None)
+        recent = self._desk.page(requester=None, state=None, limit=RECENT, cursor=before)
+        decided = [action for action in recent.actions if action.state is not State.AWAITING]
         frozen = freezing.current(self._store)
-        soonest = sorted(waiting[:MAX_WAITING], key=lambda action: action.expires_at)
+        soonest = sorted(waiting.actions, key=lambda action: action.expires_at)
         have = self._desk.have_votes(soonest)
         return Register(
             waiting=tuple(self._entry(action, have[action.id]) for action in soonest),
-            waiting_total=total,
-            decided=tuple(self._entry(action) for action in decided),
-            older=recent[RECENT - 1].id if len(recent) > RECENT else None,
+            waiting_total=waiting.total,
+            decided=(*map(_damaged, recent.damaged), *(self._entry(action) for action in decided)),
+            older=recent.older,
             frozen=None if frozen is None else frozen.text,
         )
 
@@ -225,7 +225,8 @@ class Reading:
             check_digest(action)
             title = self._cards.operation(action).title + _which(action)
         except (StoreDamaged, NotFound) as error:
-            return _unreadable(action, _DAMAGED if isinstance(error, StoreDamaged) else error.what)
+            why = _DAMAGED if isinstance(error, StoreDamaged) else error.what
+            return replace(_damaged(action.id), state=action.state, state_text=why, proposed=_proposed(action))
         particulars, now = action.particulars, self._clock.now()
         state = State.EXPIRED if action.is_over(now) else action.state
         is_open = state is State.AWAITING
@@ -239,7 +240,7 @@ class Reading:
             connection=shown(action.connection),
             environment=_environment(action),
             requester=shown(action.requester, 60),
-            proposed=japan_time(action.created_at)[:16],
+            proposed=_proposed(action),
             left=_left(action, now) if is_open else None,
             votes=f"{have} / {action.approvers}" if is_open else None,
             is_for_a_batch=is_open and particulars.amount is not None,
@@ -269,18 +270,23 @@ def _which(action: Action) -> Text:
     return NOTHING if action.revision == 1 else Text(f"（第{action.revision}版）", f"(revision {action.revision})")
 
 
-def _unreadable(action: Action, why: Text) -> Entry:
+def _proposed(action: Action) -> str:
+    return japan_time(action.created_at)[:16]
+
+
+def _damaged(action_id: str) -> Entry:
+    """A row of which nothing but its id can be told."""
     return Entry(
-        action_id=action.id,
-        state=action.state,
-        state_text=why,
+        action_id=shown(action_id, 60),
+        state=State.MANUAL_REVIEW,
+        state_text=_DAMAGED,
         title=Text("—", "—"),
         amount="—",
         counterparty="—",
         connection="—",
         environment=None,
         requester="—",
-        proposed=japan_time(action.created_at)[:16],
+        proposed="—",
         left=None,
         votes=None,
         is_for_a_batch=False,
