@@ -44,7 +44,7 @@ def test_a_variable_and_a_file_that_differ_are_refused_and_those_that_agree_are_
 
 
 def test_a_new_key_file_is_private_and_holds_the_key_it_returned(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / "new" / "home"
     made = create_key_file(home)
 
     assert read_key_ring(home, {}) == KeyRing(made)
