@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gate.stage import Stage
+from gate.stage import POLICY, Stage
 from seikyu.errors import InvalidArguments, NotAllowed, NotFound, StoreDamaged, VoteRefused
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
@@ -89,6 +89,23 @@ async def test_the_log_names_editor_digests_and_every_changed_argument(stage: St
     assert stage.cards.summary(edited).en == (
         "Register a transaction 150,000円 (revision 2, edited by tanaka): waiting for approval."
     )
+
+
+async def test_the_log_says_by_which_policy_and_facts_an_edit_was_judged_and_the_policy_is_kept(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    stricter = POLICY.replace("amount_over = 1_000_000", "amount_over = 100_000")
+    stage.settings.policy_file.write_text(stricter)
+
+    stage.revisions.revise(stage.draft(action, 150_000))
+
+    with stage.store.read() as tx:
+        row = audit.history(tx, action.id)[-1]
+        kept = tx.connection.execute("SELECT source FROM policy WHERE sha256 = ?", (row["policy"],)).fetchall()
+    assert {name: row[name] for name in ("verdict", "approvers", "why", "twins")} == {
+        "verdict": "ask", "approvers": 2, "why": ["large: large"], "twins": [],
+    }  # fmt: skip
+    assert (row["policy"], row["facts"]["amount"]) == (sha256(stricter.encode()), 150_000)
+    assert [source for (source,) in kept] == [stricter]
 
 
 async def test_a_vote_on_what_was_there_before_the_edit_does_not_count(stage: Stage, office: tuple[Key, Key]) -> None:
@@ -381,8 +398,10 @@ async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage, office: tupl
     stage.revisions.revise(stage.draft(action, 150_000), key=office[0])
     tamper(stage, f"UPDATE revision SET {forgery}")  # noqa: S608
 
-    with pytest.raises(StoreDamaged, match="edits"):
+    with pytest.raises(StoreDamaged, match="edits") as told:
         stage.cards.card(action.id)
+
+    assert "Nothing was written" not in told.value.say("en"), "nobody can know"
 
 
 async def test_an_edit_of_an_operator_nobody_knows_is_not_shown(stage: Stage, office: tuple[Key, Key]) -> None:
