@@ -7,14 +7,13 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from seikyu import __version__
-from seikyu.errors import ConfigurationError, Lang, LoginRequired, Text
+from seikyu.errors import ConfigurationError, Lang, Text
 from seikyu.models import Clock, Connection, SystemClock
 from seikyu.settings import Settings, SlackApp, read_settings
 from seikyu.spec import Credential, Effect, Fence, Principal, Tool, ToolAnswer
@@ -29,12 +28,13 @@ if TYPE_CHECKING:
     from seikyu.gate.connections import Checkup
     from seikyu.gate.delivery import Delivery
     from seikyu.gate.execution import Client, OnStep
+    from seikyu.gate.logins import Arrival, Revocation
     from seikyu.gate.notices import Notifier
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.revisions import Draft
     from seikyu.pipeline import Pipeline, Rooms
+    from seikyu.providers.consent import Consent
     from seikyu.providers.http import HttpEdge
-    from seikyu.providers.oauth import OAuthClient, OAuthServer
     from seikyu.surfaces.cli.house import Operations
     from seikyu.surfaces.slack import Errands
     from seikyu.surfaces.slack.api import SlackApi
@@ -54,8 +54,16 @@ FAREWELL_S: Final = 5
 class Home:
     """One installation, opened room by room as a command needs them."""
 
-    def __init__(self, settings: Settings, on_step: OnStep | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_step: OnStep | None = None,
+        *,
+        clock: Clock | None = None,
+        browse: Callable[[str], bool] | None = None,
+    ) -> None:
         self.settings = settings
+        self._browse = browse
         self.clock: Clock = clock or SystemClock()
         self.on_step = on_step
         """Told of each durable step of an execution; see `gate.execution`."""
@@ -135,6 +143,12 @@ class Home:
 
     def logins(self) -> _Logins:
         return _Logins(self, self._opened)
+
+    def browse(self, address: str) -> bool:
+        """Show `address` to the person; False when there is no display to show it on."""
+        from seikyu.surfaces.cli.browser import open_browser
+
+        return (self._browse or open_browser)(address)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -527,6 +541,7 @@ class _Opened:
         refresh_token: SecretStr,
         fence: Fence,
     ) -> TokenResult:
+        from seikyu.providers.authorization import oauth_server
         from seikyu.providers.oauth import OAuthClient, ask_for_token, refresh_request
 
         ourselves = OAuthClient(client_id, client_secret, connection.options.get("redirect_uri", ""))
@@ -624,9 +639,12 @@ class _Logins:
     """Connecting accounts."""
 
     def __init__(self, home: Home, opened: _Opened) -> None:
+        from seikyu.gate.logins import Logins
+
         self._home = home
         self._opened = opened
         self._vault: Vault = opened.vault
+        self._rooms = Logins(lambda: home.edge, opened.vault, opened.clock)
 
     def has(self, connection: Connection) -> bool:
         return self._vault.has(connection)
@@ -651,7 +669,7 @@ class _Logins:
 
         trial = MfKessaiClient(self._home.edge, connection, _GivenKey(api_key), self._opened.documents.open)
         await trial.read(LIST_CUSTOMERS, query=[("limit", "1")])
-        await self._opened.store.run(lambda: self._vault.put_api_key(connection, api_key))
+        await self._opened.store.run(lambda: self._rooms.put_api_key(connection, api_key))
 
     def put_webhook_secret(self, connection: Connection, secret: SecretStr) -> None:
         from seikyu.vault.keepsakes import webhook_place
@@ -679,57 +697,40 @@ class _Logins:
     def sealing_key(self) -> Ed25519PrivateKey:
         return self._opened.keepsakes.sealing_key(may_make=True)
 
-    def authorize_url(self, connection: Connection, state: str) -> str:
-        from pydantic import SecretStr
+    def has_tools(self, connection: Connection) -> bool:
+        from seikyu_tools import TOOLS
 
-        from seikyu.providers.oauth import authorize_url
+        return connection.provider in {tool.toolset for tool in TOOLS}
 
-        return authorize_url(oauth_server(connection), self._ourselves(connection, SecretStr("")), state=state)
+    def redirect_uri(self, connection: Connection) -> str:
+        from seikyu.providers.authorization import oauth_server
+        from seikyu.providers.consent import registered_redirect
 
-    async def put_code(self, connection: Connection, *, code: SecretStr, client_secret: SecretStr) -> None:
-        from seikyu.providers.oauth import ask_for_token, code_request
-        from seikyu.vault.grants import TokenAnswer
+        oauth_server(connection)
+        self._home.key_ring()
+        return registered_redirect(connection)
 
-        ourselves = self._ourselves(connection, client_secret)
-        answer = await ask_for_token(self._home.edge, code_request(oauth_server(connection), ourselves, code))
-        if not isinstance(answer, TokenAnswer):
-            raise LoginRequired(
-                Text("認可コードが受け付けられませんでした。", "The provider did not take the code."),
-                Text(
-                    f"seikyu connect {connection.name} をやり直してください。",
-                    f"Run `seikyu connect {connection.name}` again.",
-                ),
-            )
-        await self._opened.store.run(
-            lambda: self._vault.put_grant(
-                connection, client_id=ourselves.client_id, client_secret=client_secret, answer=answer
-            )
-        )
+    def request_consent(self, connection: Connection, *, client_secret: SecretStr, redirect_uri: str) -> Consent:
+        from seikyu.providers.authorization import oauth_server
+        from seikyu.providers.consent import request_consent
 
-    async def forget(self, connection: Connection) -> None:
-        from seikyu.providers.oauth import revoke, revoke_request
+        server = oauth_server(connection)
+        return request_consent(connection, server, client_secret=client_secret, redirect_uri=redirect_uri)
 
-        if connection.provider == "invox" and self._vault.state(connection) == "ready":
-            secret = self._vault.grant(connection).secret
-            token = secret.refresh_token or secret.access_token
-            request = revoke_request(oauth_server(connection), self._ourselves(connection, secret.client_secret), token)
-            if request is not None:
-                await revoke(self._home.edge, request)
-        self._vault.forget(connection)
+    async def arrive(self, consent: Consent, code: SecretStr) -> Arrival:
+        return await self._rooms.arrive(consent, code)
 
-    def _ourselves(self, connection: Connection, client_secret: SecretStr) -> OAuthClient:
-        from seikyu.providers.oauth import OAuthClient
+    async def keep(self, arrival: Arrival) -> None:
+        await self._rooms.keep(arrival)
 
-        missing = [name for name in ("client_id", "redirect_uri") if not connection.options.get(name)]
-        if missing:
-            names = ", ".join(missing)
-            raise ConfigurationError(
-                Text(
-                    f"接続 {connection.name} に {names} がありません。", f"Connection {connection.name} lacks {names}."
-                ),
-                Text("connections.toml に書いてください。", "Write it into connections.toml."),
-            )
-        return OAuthClient(connection.options["client_id"], client_secret, connection.options["redirect_uri"])
+    async def give_back(self, arrival: Arrival) -> Revocation:
+        return await self._rooms.give_back(arrival)
+
+    async def revoke(self, connection: Connection) -> Revocation:
+        return await self._rooms.revoke(connection)
+
+    def forget(self, connection: Connection, revocation: Revocation) -> None:
+        self._rooms.forget(connection, revocation)
 
 
 class _GivenKey:
@@ -741,18 +742,6 @@ class _GivenKey:
     async def header(self, *, refused: str | None = None) -> tuple[str, str]:
         del refused
         return "apikey", self._api_key.get_secret_value()
-
-
-def oauth_server(connection: Connection) -> OAuthServer:
-    """The authorization server of a connection's provider. Raises `ConfigurationError` for one without OAuth."""
-    from seikyu.providers.invox.oauth import invox_oauth
-
-    if connection.provider != "invox":
-        raise ConfigurationError(
-            Text(f"{connection.provider} の接続はまだできません。", f"{connection.provider} cannot be connected yet.")
-        )
-    server = invox_oauth(connection.base_url)
-    return replace(server, scope=connection.options.get("scope", server.scope))
 
 
 def open_house() -> Home:

@@ -24,8 +24,11 @@ DEFAULT_BASE_URLS: Final[Mapping[tuple[ProviderName, Environment], str]] = {
     ("mfkessai", "production"): "https://api.mfkessai.co.jp/v2",
     ("mfkessai", "sandbox"): "https://sandbox-api.mfkessai.co.jp/v2",
     ("invox", "production"): "https://api.invox.jp",
+    ("misoca", "production"): "https://app.misoca.jp",
+    ("freee", "production"): "https://api.freee.co.jp",
 }
-"""Where each provider answers. Source: MFK API v2 and invox API 1.0.3 references, read 2026-11-21."""
+"""Where each provider answers. Source: MFK API v2, invox API 1.0.3, Misoca API v3 and freee API references, read
+2026-11-21. invox, Misoca and freee have no sandbox host."""
 
 _PUBLIC_NAME: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
@@ -61,6 +64,8 @@ class Timing:
     """Before the first look-up after a lost answer."""
     quiet_s: int = 60
     """Before a look-up that finds nothing counts as absent: an effect may land late."""
+    consent_s: int = 600
+    """For a person to consent in the browser, when an account is connected."""
     poll_s: int = 1
     """Between two looks of the worker."""
     remind_percent: int = 50
@@ -176,11 +181,21 @@ class _ConnectionRow(BaseModel):
     client_id: str | None = None
     redirect_uri: str | None = None
     scope: str | None = None
+    oauth_url: str | None = None
+    revoke_url: str | None = None
+    pkce: Literal["S256", "none"] | None = None
+    issuer: str | None = None
+    client_auth: Literal["basic", "form"] | None = None
 
-    @field_validator("base_url")
+    @field_validator("base_url", "oauth_url")
     @classmethod
     def _is_safe(cls, value: str | None) -> str | None:
         return None if value is None else _safe_address(value)
+
+    @field_validator("revoke_url")
+    @classmethod
+    def _is_safe_as_written(cls, value: str | None) -> str | None:
+        return value if value is None or _safe_address(value) else None
 
 
 def _safe_address(value: str) -> str:
@@ -217,7 +232,10 @@ class _ConnectionsFile(BaseModel):
     slack: _SlackRow | None = None
 
 
-_OPTIONS: Final = ("invoice_mode", "tax_rounding", "company_code", "client_id", "redirect_uri", "scope")
+_OPTIONS: Final = (
+    *("invoice_mode", "tax_rounding", "company_code"),
+    *("client_id", "redirect_uri", "scope", "oauth_url", "revoke_url", "pkce", "issuer", "client_auth"),
+)
 
 
 def _connection(row: _ConnectionRow) -> Connection:

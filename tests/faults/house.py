@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 import anyio.to_thread
 import httpx2
@@ -273,9 +272,11 @@ async def consent(house: House) -> None:
     """Connect invox as a person does."""
     connection, logins = house.home.settings.connections[1], house.home.logins()
     async with httpx2.AsyncClient(trust_env=False, follow_redirects=False) as browser:
-        answer = await browser.get(logins.authorize_url(connection, "state"))
-    code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
-    await logins.put_code(connection, code=SecretStr(code), client_secret=SecretStr(CLIENT_SECRET))
+        asked = logins.request_consent(
+            connection, client_secret=SecretStr(CLIENT_SECRET), redirect_uri=logins.redirect_uri(connection)
+        )
+        answer = await browser.get(asked.address)
+    await logins.keep(await logins.arrive(asked, asked.code_in(answer.headers["location"])))
 
 
 def document(house: House, name: str = "領収書.pdf", more: bytes = b"") -> dict[str, Any]:

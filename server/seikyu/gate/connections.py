@@ -17,7 +17,8 @@ import anyio
 from seikyu.errors import NOTHING, LoginRequired, SeikyuError, Text
 from seikyu.gate.facts import counterparty_key
 from seikyu.models import Clock, Connection, shown, timestamp
-from seikyu.providers.proofs import Account, Header, Proof, prove
+from seikyu.providers.oauth import Account
+from seikyu.providers.proofs import Header, Proof, prove
 from seikyu.spec import Credential
 from seikyu.vault.secrets import Grant, GrantState, SecretState, Vault, connect_again
 
@@ -160,7 +161,8 @@ class Checkups:
             return
         login.header = header
         began, ticks = self._clock.now(), time.monotonic_ns()
-        login.proof = await prove(self._http, login.connection, header)
+        company = None if login.grant is None else login.grant.secret.company
+        login.proof = await prove(self._http, login.connection, header, company=company)
         login.skew_s = _skew_s(login.proof.date, began, time.monotonic_ns() - ticks)
 
     async def _header(self, login: _Login, refused: Header | None) -> Header | None:
@@ -218,7 +220,7 @@ def _other_company(connection: Connection, grant: Grant | None, account: Account
         return None
     written = connection.company
     is_id = written.isascii() and written.isdigit()
-    is_named = is_id or connection.provider in _NAME_COMPANIES
+    is_named = is_id or connection.provider in NAME_COMPANIES
     stored = None if grant is None else grant.secret.company
     is_ours = account.id == written if is_id else counterparty_key(written) == counterparty_key(account.name)
     if (is_ours or not is_named) and stored in (None, account.id):
@@ -287,7 +289,7 @@ def _broke_off(error: Exception) -> Text:
 _WITH_A_KEY: Final = frozenset({"mfkessai"})
 """Opened by an API key; all others by OAuth."""
 
-_NAME_COMPANIES: Final = frozenset({"freee"})
+NAME_COMPANIES: Final = frozenset({"freee"})
 """Whose answer names a company; elsewhere the name is a person's, and only an id can be compared."""
 
 _WITHOUT_A_CALL: Final[dict[SecretState | None, tuple[Standing, Text]]] = {

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -27,6 +28,39 @@ _ERROR_CODE: Final = re.compile(r"[a-z0-9_.\-]{1,60}", re.ASCII)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
 """Visible ASCII (RFC 6749, A.12), so that a token can never break out of a header."""
 _OK: Final = 200
+_TOO_MANY_REQUESTS: Final = 429
+
+
+class ClientAuth(StrEnum):
+    """How we prove to an endpoint who we are. Source: RFC 6749, 2.3.1."""
+
+    BASIC = "basic"
+    BASIC_AND_ID = "basic_and_id"
+    """Basic, and `client_id` in the form besides."""
+    FORM = "form"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account a login opened, in the provider's own words."""
+
+    id: str
+    name: str
+    """Safe to show."""
+
+
+ReadAccount: TypeAlias = Callable[[object, str | None], Account | None]
+"""From the answer's JSON and the company the token answer named; None when they do not agree, or say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountQuestion:
+    """The read by which a provider tells whose account a token opens."""
+
+    url: str
+    read: ReadAccount
+    what: Text
+    """What it names, in the trade's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +74,17 @@ class OAuthServer:
     code_lifetime_s: int
     access_lifetime_s: int
     """As documented; what counts is `expires_in` of each answer."""
-    has_client_id_in_form: bool
-    """True: `client_id` goes into the token form besides the Basic header."""
+    client_auth: ClientAuth
+    """At the token endpoint."""
+    revoke_auth: ClientAuth = ClientAuth.FORM
+    takes_pkce: bool = False
+    """A challenge (S256) goes with the request for consent, its verifier with the code. Source: RFC 7636."""
+    issuer: str | None = None
+    """Must come back as `iss`, letter for letter; None: the provider is not known to send one. Source: RFC 9207."""
+    account: AccountQuestion | None = None
+    """None: nothing this provider offers tells whose account a token opens."""
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What else the request for consent carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +109,46 @@ class FormRequest:
         return f"FormRequest({self.url!r})"
 
 
-def authorize_url(server: OAuthServer, client: OAuthClient, *, state: str) -> str:
+def authorize_url(server: OAuthServer, client: OAuthClient, *, state: str, challenge: str | None = None) -> str:
     """Where the person who connects the account is sent. `state` is unguessable and used once."""
+    pkce = {} if challenge is None else {"code_challenge": challenge, "code_challenge_method": "S256"}
     query = {
         "response_type": "code",
         "client_id": client.client_id,
         "redirect_uri": client.redirect_uri,
         "scope": server.scope,
         "state": state,
+        **server.more,
+        **pkce,
     }
     return f"{server.authorize_url}?{urlencode(query)}"
 
 
-def code_request(server: OAuthServer, client: OAuthClient, code: SecretStr) -> FormRequest:
+def code_request(
+    server: OAuthServer, client: OAuthClient, code: SecretStr, *, verifier: SecretStr | None = None
+) -> FormRequest:
     """Exchange the code of the redirect, within `code_lifetime_s` and only once."""
+    proof = {} if verifier is None else {"code_verifier": verifier.get_secret_value()}
     grant = {
         "grant_type": "authorization_code",
         "redirect_uri": client.redirect_uri,
         "code": code.get_secret_value(),
+        **proof,
     }
-    return _token_request(server, client, grant)
+    return _authenticated(server.token_url, client, grant, server.client_auth)
 
 
 def refresh_request(server: OAuthServer, client: OAuthClient, refresh_token: SecretStr) -> FormRequest:
     """Renew the access token."""
-    return _token_request(
-        server, client, {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
-    )
+    grant = {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
+    return _authenticated(server.token_url, client, grant, server.client_auth)
 
 
 def revoke_request(server: OAuthServer, client: OAuthClient, token: SecretStr) -> FormRequest | None:
-    """Give a token back, with the client's credentials in the form; None where nothing is documented."""
+    """Give a token back; None where nothing is documented. Source: RFC 7009."""
     if server.revoke_url is None:
         return None
-    form = {
-        "token": token.get_secret_value(),
-        "client_id": client.client_id,
-        "client_secret": client.client_secret.get_secret_value(),
-    }
-    return FormRequest(server.revoke_url, {}, form)
+    return _authenticated(server.revoke_url, client, {"token": token.get_secret_value()}, server.revoke_auth)
 
 
 async def ask_for_token(http: HttpEdge, request: FormRequest, *, fence: Fence = no_fence) -> TokenResult:
@@ -131,9 +175,13 @@ def token_result(written: Written) -> TokenResult:
             return (read(members) if read else None) or _unknown(status)
 
 
-def _token_request(server: OAuthServer, client: OAuthClient, grant: Mapping[str, str]) -> FormRequest:
-    extra = {"client_id": client.client_id} if server.has_client_id_in_form else {}
-    return FormRequest(server.token_url, {"Authorization": _basic(client)}, {**grant, **extra})
+def _authenticated(url: str, client: OAuthClient, form: Mapping[str, str], how: ClientAuth) -> FormRequest:
+    """`form` with our credentials: in one place only (RFC 6749, 2.3)."""
+    if how is ClientAuth.FORM:
+        ours = {"client_id": client.client_id, "client_secret": client.client_secret.get_secret_value()}
+        return FormRequest(url, {}, {**form, **ours})
+    named = {"client_id": client.client_id} if how is ClientAuth.BASIC_AND_ID else {}
+    return FormRequest(url, {"Authorization": _basic(client)}, {**form, **named})
 
 
 def _basic(client: OAuthClient) -> str:
@@ -177,12 +225,18 @@ def _is_bearer(token_type: object) -> bool:
 
 
 def _unknown(status: int) -> TokenUnknown:
+    if status == _TOO_MANY_REQUESTS:
+        return TokenUnknown(_TOO_MANY, was_sent=True)
     reason = Text(
         f"認可サーバーの応答(HTTP {status})はトークンでも拒否でもありません。",
         f"The authorization server's answer (HTTP {status}) is neither a token nor a refusal.",
     )
     return TokenUnknown(reason, was_sent=True)
 
+
+_TOO_MANY: Final = Text(
+    "認可サーバーが混雑を告げています(HTTP 429)。", "The authorization server asks to wait (HTTP 429)."
+)
 
 _READERS: Final[Mapping[int, Callable[[Mapping[str, object]], TokenAnswer | TokenRefused | None]]] = {
     200: _token,

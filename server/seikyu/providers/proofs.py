@@ -11,23 +11,16 @@ from typing import Final, TypeAlias, cast
 from seikyu.errors import NOTHING, Text
 from seikyu.models import Connection
 from seikyu.providers.addresses import build_url, checked_base_url
+from seikyu.providers.authorization import oauth_server
 from seikyu.providers.http import HttpAnswer, HttpEdge
 from seikyu.providers.invox.rules import api_root
+from seikyu.providers.oauth import Account
 
 Header: TypeAlias = tuple[str, str]
 """Name and value, as a credential gives them."""
 
 _UNAUTHORIZED: Final = 401
 _STORAGE: Final = "/e_storage"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose account a login opens, in the provider's own words."""
-
-    id: str
-    name: str
-    """Safe to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +36,8 @@ class Proof:
     """When the provider says it answered."""
 
 
-async def prove(http: HttpEdge, connection: Connection, header: Header) -> Proof:
-    """Ask the connection's provider.
+async def prove(http: HttpEdge, connection: Connection, header: Header, *, company: str | None = None) -> Proof:
+    """Ask the connection's provider; `company` is the one its token was given for, where that was told.
 
     Raises:
         ProviderError: no answer that can be used.
@@ -55,8 +48,8 @@ async def prove(http: HttpEdge, connection: Connection, header: Header) -> Proof
             return await _prove_kessai(http, connection, header)
         case "invox":
             return await _prove_invox(http, connection, header)
-        case _:
-            return Proof(is_accepted=None, why=_NO_QUESTION)
+        case "freee" | "misoca":
+            return await _prove_by_account(http, connection, header, company)
 
 
 async def _prove_kessai(http: HttpEdge, connection: Connection, header: Header) -> Proof:
@@ -83,6 +76,18 @@ async def _prove_invox(http: HttpEdge, connection: Connection, header: Header) -
     if strangers.status == _UNAUTHORIZED:
         return Proof(is_accepted=True, date=_date(ours))
     return Proof(is_accepted=None, why=_NOTHING_TO_READ, date=_date(ours))
+
+
+async def _prove_by_account(http: HttpEdge, connection: Connection, header: Header, company: str | None) -> Proof:
+    """The read that tells whose account it is; see the provider's `oauth.py`."""
+    question = oauth_server(connection).account
+    if question is None:
+        return Proof(is_accepted=None, why=_NO_QUESTION)
+    answer = await http.read(question.url, headers=dict([header]))
+    account = question.read(answer.json, company) if answer.is_success else None
+    if account is None:
+        return _refused_or_odd(answer)
+    return Proof(is_accepted=True, account=account, date=_date(answer))
 
 
 def _refused_or_odd(answer: HttpAnswer) -> Proof:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -25,6 +25,7 @@ class _Advance:
 @dataclass(frozen=True, slots=True)
 class _RedirectUri:
     uri: str
+    provider: Literal["invox", "misoca", "freee"] = "invox"
 
 
 def control(twins: "Twins", call: Call) -> Answer:
@@ -96,9 +97,12 @@ def _release(twins: "Twins", _call: Call) -> Json:
 
 
 def _register_redirect_uri(twins: "Twins", call: Call) -> Json:
-    """Register a callback, as invox does by hand for a real client."""
-    twins.invox.oauth.redirect_uris.append(TypeAdapter(_RedirectUri).validate_json(call.body, strict=True).uri)
-    return {"redirect_uris": twins.invox.oauth.redirect_uris}
+    """Register a callback, as invox does by hand for a real client, and a developer elsewhere."""
+    wanted = TypeAdapter(_RedirectUri).validate_json(call.body, strict=True)
+    servers = {"invox": twins.invox.oauth, "misoca": twins.misoca.oauth, "freee": twins.freee.oauth}
+    oauth = servers[wanted.provider]
+    oauth.redirect_uris.append(wanted.uri)
+    return {"redirect_uris": oauth.redirect_uris}
 
 
 _WAYS: Final[Mapping[tuple[str, str], Callable[["Twins", Call], Json]]] = {

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
+from seikyu.sandbox.authorization import AuthorizationServer
 from seikyu.sandbox.clock import Clock
 from seikyu.sandbox.effects import Effect, EffectLog
-from seikyu.sandbox.invox_oauth import AuthorizationServer
+from seikyu.sandbox.invox_oauth import INVOX_CLIENT
 from seikyu.sandbox.wire import Answer, Call, Json, Route, html_answer, json_answer, parse_json
 
 COMPANY_CODE: Final = "SANDBOX-0001"
@@ -82,7 +83,7 @@ class InvoxTwin:
     routes: Sequence[Route] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.oauth = AuthorizationServer(self.clock)
+        self.oauth = AuthorizationServer(self.clock, INVOX_CLIENT)
         ways: list[tuple[str, str, str, Callable[[Call], Answer]]] = [
             # the OAuth paths end with a slash, the storage does not; invox API 1.0.3, read 2026-11-21
             ("GET", "/oauth2/authorize/", "authorize", self.oauth.authorize),

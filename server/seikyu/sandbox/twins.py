@@ -1,4 +1,4 @@
-"""The twins as a whole: one server with Money Forward Kessai, invox and a control surface on it."""
+"""The twins as a whole: one server with Money Forward Kessai, invox, Misoca, freee and a control surface on it."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,10 @@ from seikyu.sandbox.clock import Clock, TwinClock
 from seikyu.sandbox.delivery import Line, deliver
 from seikyu.sandbox.effects import Effect, EffectLog
 from seikyu.sandbox.faults import FaultBook
+from seikyu.sandbox.freee import FreeeTwin
 from seikyu.sandbox.invox import InvoxTwin
 from seikyu.sandbox.mfkessai import MfkessaiTwin
+from seikyu.sandbox.misoca import MisocaTwin
 from seikyu.sandbox.server import listening
 from seikyu.sandbox.switchboard import Switchboard
 from seikyu.sandbox.wire import Call, json_answer
@@ -26,6 +28,8 @@ class Twins:
     clock: Clock
     mfkessai: MfkessaiTwin
     invox: InvoxTwin
+    misoca: MisocaTwin
+    freee: FreeeTwin
     switchboard: Switchboard
     log: EffectLog
     origin: str = ""
@@ -58,6 +62,8 @@ class Twins:
         self.switchboard.forget()
         self.mfkessai.reset()
         self.invox.reset()
+        self.misoca.reset()
+        self.freee.reset()
         self.log.entries.clear()
 
     async def respond(self, call: Call, line: Line) -> None:
@@ -86,8 +92,8 @@ async def running_twins(port: int = 0, clock: Clock | None = None) -> AsyncGener
     twins = _build(clock or TwinClock())
     async with listening(twins.respond, limit_for=twins.body_limit_bytes, port=port) as taken:
         twins.origin = f"http://127.0.0.1:{taken}"
-        twins.mfkessai.base_url = f"{twins.origin}{twins.mfkessai.prefix}"
-        twins.invox.base_url = f"{twins.origin}{twins.invox.prefix}"
+        for twin in (twins.mfkessai, twins.invox, twins.misoca, twins.freee):
+            twin.base_url = f"{twins.origin}{twin.prefix}"
         yield twins
 
 
@@ -112,4 +118,6 @@ def serve_twins(port: int, *, ready: Callable[[Twins], None] | None = None) -> N
 def _build(clock: Clock) -> Twins:
     log = EffectLog(clock)
     mfkessai, invox = MfkessaiTwin(clock, log), InvoxTwin(clock, log)
-    return Twins(clock, mfkessai, invox, Switchboard(clock, (mfkessai, invox)), log)
+    misoca, freee = MisocaTwin(clock), FreeeTwin(clock)
+    switchboard = Switchboard(clock, (mfkessai, invox, misoca, freee))
+    return Twins(clock, mfkessai, invox, misoca, freee, switchboard, log)

@@ -6,7 +6,7 @@ A row that does not open is named and kept: a person may replace it by connectin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, ValidationEr
 from seikyu.errors import ConfigurationError, LoginRequired, StoreDamaged, Text
 from seikyu.models import Clock, moment, timestamp
 from seikyu.spec import Connection
-from seikyu.store.database import Row, Store
+from seikyu.store.database import Row, Store, Tx
 from seikyu.vault.grants import TokenAnswer
 from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
 from seikyu.vault.seals import Label, seal, unseal
@@ -99,6 +99,14 @@ class Grant:
 
 SecretT = TypeVar("SecretT", bound=BaseModel)
 
+Also: TypeAlias = Callable[[Tx], None]
+"""What else is stored in the transaction of a change, such as its audit row."""
+
+
+def _nothing(_tx: Tx) -> None:
+    pass
+
+
 _KINDS: Final[Mapping[type[BaseModel], Kind]] = {_ApiKey: "api_key", OAuthSecret: "oauth"}
 
 
@@ -110,18 +118,27 @@ class Vault:
         self._clock = clock
         self._ring = KnownRing.of(key_ring)
 
-    def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+    def put_api_key(self, connection: Connection, api_key: SecretStr, *, also: Also = _nothing) -> None:
         """Store what the operator gave, in place of any former secret.
 
         Raises:
             ConfigurationError: no usable master key; nothing was stored.
         """
-        self._put(connection, _ApiKey(api_key=api_key), expires_at=None)
+        self._put(connection, _ApiKey(api_key=api_key), obtained_at=self._clock.now(), expires_at=None, also=also)
 
     def put_grant(
-        self, connection: Connection, *, client_id: str, client_secret: SecretStr, answer: TokenAnswer
+        self,
+        connection: Connection,
+        *,
+        client_id: str,
+        client_secret: SecretStr,
+        answer: TokenAnswer,
+        obtained_at: datetime | None = None,
+        also: Also = _nothing,
     ) -> None:
         """Store the grant of a login, in place of any former secret; a renewal in progress cannot undo it.
+
+        Its life counts from `obtained_at`: a person may have looked at it since; None is now.
 
         Raises:
             ConfigurationError: no usable master key; nothing was stored.
@@ -134,17 +151,21 @@ class Vault:
             scope=answer.scope,
             company=answer.company,
         )
-        self._put(connection, secret, expires_at=self._clock.now() + life_of(answer))
+        since = obtained_at or self._clock.now()
+        self._put(connection, secret, obtained_at=since, expires_at=since + life_of(answer), also=also)
 
     def has(self, connection: Connection) -> bool:
         """Whether a secret is stored; needs no key."""
         row = self._row(connection)
         return row is not None and row["provider"] == connection.provider
 
-    def forget(self, connection: Connection) -> bool:
-        """Delete the secret, in every process at once; False when there was none."""
+    def forget(self, connection: Connection, *, also: Also = _nothing) -> bool:
+        """Delete the secret, in every process at once; False when there was none. Needs no key."""
         with self.store.write() as tx:
-            return tx.run("forget_secret", connection=connection.name) == 1
+            was_there = tx.run("forget_secret", connection=connection.name) == 1
+            if was_there:
+                also(tx)
+            return was_there
 
     def state(self, connection: Connection) -> SecretState:
         """How the secret stands, in the words a person is told. Raises nothing for what is wrong with it."""
@@ -209,7 +230,15 @@ class Vault:
             )
         return changed == 1
 
-    def _put(self, connection: Connection, secret: BaseModel, *, expires_at: datetime | None) -> None:
+    def _put(
+        self,
+        connection: Connection,
+        secret: BaseModel,
+        *,
+        obtained_at: datetime,
+        expires_at: datetime | None,
+        also: Also,
+    ) -> None:
         key = self._ring.current
         with self.store.write() as tx:
             former = tx.one("secret", connection=connection.name)
@@ -223,8 +252,9 @@ class Vault:
                 sealed=_sealed(key, connection, secret, generation),
                 generation=generation,
                 expires_at=None if expires_at is None else timestamp(expires_at),
-                obtained_at=timestamp(self._clock.now()),
+                obtained_at=timestamp(obtained_at),
             )
+            also(tx)
 
     def _row(self, connection: Connection) -> Row | None:
         with self.store.read() as tx:
@@ -241,7 +271,7 @@ class Vault:
         if row is None or row["provider"] != connection.provider or row["kind"] != _KINDS[model]:
             raise _not_connected(connection)
         key = self._key(connection, row["key_id"])
-        label = Label(connection.name, row["provider"], connection.base_url, row["kind"], row["generation"])
+        label = Label(connection.name, row["provider"], _addresses(connection), row["kind"], row["generation"])
         plain = unseal(key, label, str(row["sealed"]))
         if plain is None:
             raise _damaged(connection, _CHANGED)
@@ -268,8 +298,17 @@ def _words(scope: str | None) -> frozenset[str]:
 
 
 def _sealed(key: MasterKey, connection: Connection, secret: BaseModel, generation: int) -> str:
-    label = Label(connection.name, connection.provider, connection.base_url, _KINDS[type(secret)], generation)
+    label = Label(connection.name, connection.provider, _addresses(connection), _KINDS[type(secret)], generation)
     return seal(key, label, _plain(secret))
+
+
+def _addresses(connection: Connection) -> str:
+    """Everywhere a secret may be sent: who changes one of these addresses in the configuration gets nothing."""
+    others = (f"{name}={connection.options[name]}" for name in _ADDRESSES if name in connection.options)
+    return " ".join((connection.base_url, *others))
+
+
+_ADDRESSES: Final = ("oauth_url", "revoke_url")
 
 
 def _plain(secret: BaseModel) -> SecretBytes:
@@ -312,8 +351,8 @@ def _told(grant: Grant, now: datetime) -> SecretState:
 
 
 _CHANGED: Final = Text(
-    "記録か接続先（base_url）が、接続した時から変わっています。",
-    "The row, or the connection's base_url, has changed since it was connected.",
+    "記録か接続先（base_url など）が、接続した時から変わっています。",
+    "The row, or the connection's base_url (or another address of it), has changed since it was connected.",
 )
 
 

@@ -16,3 +16,6 @@ SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE action_id =
 
 -- name: audit_hash^
 SELECT hash FROM audit WHERE seq = :seq;
+
+-- name: logins_connected
+SELECT record FROM audit WHERE kind = :kind ORDER BY seq DESC;

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr
 
-from seikyu.errors import NOTHING, ConfigurationError, InvalidArguments, NotFound, Text
-from seikyu.spec import Connection
+from seikyu.errors import NOTHING, ConfigurationError, LoginRequired, NotFound, ProviderUnavailable, Text
+from seikyu.gate.logins import Revocation
+from seikyu.models import Connection
+from seikyu.providers.consent import KEPT, again
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House, Logins
+from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_prepared
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -40,82 +42,39 @@ def named(house: House, name: str) -> Connection:
 @click.option(
     "--code-fd", type=int, help="認可後のアドレスの記述子 / descriptor of the address the provider sent you back to"
 )
+@click.option("--paste", is_flag=True, help="戻ったアドレスを貼り付ける / paste the address, for a browser elsewhere")
+@click.option("--company", "company_id", help="会社のID。確認の代わり / the company's id, instead of being asked")
 @click.pass_obj
-def connect(house: House, name: str, secret_fd: int | None, code_fd: int | None) -> None:
+def connect(
+    house: House, name: str, secret_fd: int | None, code_fd: int | None, *, paste: bool, company_id: str | None
+) -> None:
     """アカウントを接続 / Connect an account; asks for what the provider wants and keeps it encrypted."""
     connection, logins = named(house, name), house.logins()
-    say_prepared(house, logins)
     if connection.provider == "mfkessai":
-        prompt = Text(f"{name} の API キー", f"API key of {name}")
-        api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
-        house.run(lambda: logins.put_api_key(connection, api_key))
-        _say_connected(house, connection)
+        say_prepared(house, logins)
+        _connect_with_key(house, logins, connection, secret_fd)
         return
-    _connect_oauth(house, logins, connection, secret_fd, code_fd)
+    how = Ways(secret_fd=secret_fd, code_fd=code_fd, paste=paste or code_fd is not None, company_id=company_id)
+    log_in(house, connection, how)
 
 
-def say_prepared(house: House, logins: Logins) -> None:
-    """Make the master key when there is none yet, and say so."""
-    made = logins.prepare_key()
-    if made is not None:
-        said = Text(
-            f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
-        )
-        screen.say(said, house.lang, "yellow")
-
-
-def _connect_oauth(
-    house: House, logins: Logins, connection: Connection, secret_fd: int | None, code_fd: int | None
-) -> None:
-    state = secrets.token_urlsafe(24)
-    prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
-    secret = SecretStr(read_secret(prompt, house.lang, secret_fd))
-    screen.say(
-        Text("次のアドレスをブラウザーで開き、許可してください:", "Open this address in a browser and consent:"),
-        house.lang,
-    )
-    click.echo(logins.authorize_url(connection, state))
-    asked = Text("戻ってきたアドレスを貼り付けてください", "Paste the address you were sent back to")
-    code = _code(read_secret(asked, house.lang, code_fd), state, connection)
-    house.run(lambda: logins.put_code(connection, code=SecretStr(code), client_secret=secret))
-    _say_connected(house, connection)
-
-
-def _say_connected(house: House, connection: Connection) -> None:
-    said = Text(
-        f"{connection.name} を接続しました（{connection.company}、{connection.environment}）。",
-        f"{connection.name} is connected ({connection.company}, {connection.environment}).",
-    )
-    screen.say(said, house.lang, "green")
-
-
-def _code(pasted: str, state: str, connection: Connection) -> str:
-    """The code inside the pasted address; the state must be the one we sent.
-
-    Raises:
-        InvalidArguments: another request's answer, a refusal, or not the registered address.
-    """
-    parts = urlsplit(pasted.strip())
-    query = parse_qs(parts.query)
-    wanted = connection.options.get("redirect_uri", "")
-    came_back_to = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    if came_back_to != wanted.split("?")[0] or query.get("state") != [state]:
-        raise InvalidArguments(
-            Text("この接続の応答ではありません。", "That is not the answer to this connection's request."),
+def _connect_with_key(house: House, logins: Logins, connection: Connection, secret_fd: int | None) -> None:
+    """A key of the sandbox does not open production, so trying it also tells which of the two it is for."""
+    name, host = connection.name, urlsplit(connection.base_url).netloc
+    prompt = Text(f"{name} の API キー（{connection.environment}）", f"API key of {name} ({connection.environment})")
+    api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
+    try:
+        house.run(lambda: logins.put_api_key(connection, api_key))
+    except LoginRequired as error:
+        raise LoginRequired(
             Text(
-                f"seikyu connect {connection.name} をやり直してください。",
-                f"Run `seikyu connect {connection.name}` again.",
+                f"{host}（{connection.environment}）はこの API キーを受け付けません（環境ごとにキーが違います）。",
+                f"{host} ({connection.environment}) does not accept this API key; each environment has its own.",
             ),
-        )
-    if "error" in query or len(query.get("code", [])) != 1:
-        raise InvalidArguments(
-            Text("許可されませんでした。", "Consent was not given."),
-            Text(
-                f"seikyu connect {connection.name} をやり直してください。",
-                f"Run `seikyu connect {connection.name}` again.",
-            ),
-        )
-    return query["code"][0]
+            again(connection),
+            written=KEPT,
+        ) from error
+    say_connected(house, logins, connection, Text(host, host))
 
 
 @click.command()
@@ -139,6 +98,7 @@ def connections(house: House, *, check: bool, as_json: bool) -> None:
                     "environment": row.environment,
                     "company": row.company,
                     "state": state,
+                    "has_tools": logins.has_tools(row),
                 }
                 for row, state in rows
             ]
@@ -167,15 +127,72 @@ def connections(house: House, *, check: bool, as_json: bool) -> None:
         house.lang,
         "dim",
     )
+    for row, state in rows:
+        if state == "ready" and not logins.has_tools(row):
+            screen.say(_no_tools(row), house.lang)
+
+
+def _no_tools(connection: Connection) -> Text:
+    name, provider = connection.name, connection.provider
+    return Text(
+        f"{name}: ログインは有効ですが、{provider} の道具はまだありません。",
+        f"{name}: the login works, but no tool uses {provider} yet.",
+    )
 
 
 @click.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="取り消せなくても消す / forget it even if it cannot be revoked")
 @click.pass_obj
-def disconnect(house: House, name: str) -> None:
-    """接続を解除 / Forget an account's login; its history stays."""
-    connection = named(house, name)
-    if not house.logins().has(connection):
+def disconnect(house: House, name: str, *, force: bool) -> None:
+    """接続を解除 / Revoke an account's login at the provider, and forget it here; its history stays."""
+    connection, logins = named(house, name), house.logins()
+    if not logins.has(connection):
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
-    house.run(lambda: house.logins().forget(connection))
+    revocation = house.run(lambda: logins.revoke(connection))
+    if revocation in _IN_DOUBT:
+        _ask_to_forget(house, connection, revocation, force=force)
+    logins.forget(connection, revocation)
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
+    screen.say(_after(revocation, connection.provider), house.lang)
+
+
+_IN_DOUBT = frozenset({Revocation.FAILED, Revocation.UNREADABLE})
+"""The login may go on at the provider: a person says whether it is forgotten here all the same."""
+
+
+def _ask_to_forget(house: House, connection: Connection, revocation: Revocation, *, force: bool) -> None:
+    """Raises `ProviderUnavailable`: nobody said that it may be forgotten."""
+    provider, name = connection.provider, connection.name
+    why = (
+        Text(f"{provider} での取り消しを確認できません。", f"{provider} did not confirm that the login is revoked.")
+        if revocation is Revocation.FAILED
+        else Text(
+            f"保存したログインを開けないため、{provider} で取り消せません。",
+            f"The stored login does not open, so it cannot be revoked at {provider}.",
+        )
+    )
+    if force:
+        screen.say(why, house.lang, "yellow")
+        return
+    if is_asking():
+        screen.say(why, house.lang, "yellow")
+        if click.confirm(Text("ここでは消しますか", "Forget it here all the same?").say(house.lang)):
+            return
+    raise ProviderUnavailable(
+        why,
+        Text(f"消すには `seikyu disconnect {name} --force`。", f"To forget it: `seikyu disconnect {name} --force`."),
+        written=Text("何も消していません。", "Nothing was forgotten."),
+    )
+
+
+def _after(revocation: Revocation, provider: str) -> Text:
+    """How it stands at the provider, once it is forgotten here."""
+    if revocation is Revocation.DONE:
+        return Text(f"{provider} でも取り消しました。", f"It is revoked at {provider} as well.")
+    is_sure = revocation is Revocation.NOT_OFFERED
+    return Text(
+        f"{provider} では有効{'なまま' if is_sure else 'かもしれません'}{'です' if is_sure else ''}。"
+        f"{provider} の画面で解除してください。",
+        f"At {provider} it {'is' if is_sure else 'may be'} still good: end it on {provider}'s own screen.",
+    )

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.connections import Checkup
     from seikyu.gate.execution import Executor
+    from seikyu.gate.logins import Arrival, Revocation
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.proposals import Desk
     from seikyu.gate.restoration import Restoration
     from seikyu.gate.revisions import Draft, Revisions
     from seikyu.gate.votes import BallotBox
     from seikyu.models import Clock, Connection
+    from seikyu.providers.consent import Consent
     from seikyu.settings import Settings, SlackApp
     from seikyu.spec import OpenFile, Tool, WriteOperation
     from seikyu.store.database import Store
@@ -95,20 +97,40 @@ class Logins(Protocol):
         """The key that seals votes from Slack; made when there is none."""
         ...
 
-    def authorize_url(self, connection: Connection, state: str) -> str:
-        """Where the person consents."""
+    def has_tools(self, connection: Connection) -> bool:
+        """False: an account of this provider can be connected, and no tool uses it yet."""
         ...
 
-    async def put_code(self, connection: Connection, *, code: SecretStr, client_secret: SecretStr) -> None:
-        """Trade the code for tokens and keep them.
+    def redirect_uri(self, connection: Connection) -> str:
+        """The redirect address in the configuration.
 
         Raises:
-            LoginRequired: the provider does not take the code; nothing was kept.
+            ConfigurationError: something is missing that a login needs, the master key included.
         """
         ...
 
-    async def forget(self, connection: Connection) -> None:
-        """Give the grant back where the provider can, then delete it here."""
+    def request_consent(self, connection: Connection, *, client_secret: SecretStr, redirect_uri: str) -> Consent:
+        """A new request for the person's consent, to be answered at `redirect_uri`."""
+        ...
+
+    async def arrive(self, consent: Consent, code: SecretStr) -> Arrival:
+        """Trade the code for tokens and ask whose account they open; see `gate.logins`."""
+        ...
+
+    async def keep(self, arrival: Arrival) -> None:
+        """Store a login that a person has looked at."""
+        ...
+
+    async def give_back(self, arrival: Arrival) -> Revocation:
+        """Revoke a login nobody wants."""
+        ...
+
+    async def revoke(self, connection: Connection) -> Revocation:
+        """Give the stored login back to the provider; here it stays as it is."""
+        ...
+
+    def forget(self, connection: Connection, revocation: Revocation) -> None:
+        """Delete the stored login, whatever its state. Asks nobody."""
         ...
 
 
@@ -138,6 +160,10 @@ class House(Protocol):
         ...
 
     def logins(self) -> Logins: ...
+
+    def browse(self, address: str) -> bool:
+        """Show `address` in the person's browser; False when there is no display."""
+        ...
 
     def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Run asynchronous work to its end and close what it opened at the providers."""

@@ -52,7 +52,8 @@ def sandbox(house: House, port: int) -> None:
     from seikyu.surfaces.cli import screen
 
     origin = f"http://127.0.0.1:{port}"
-    lines = f'base_url = "{origin}/mfkessai/v2"\nbase_url = "{origin}/invox"'
+    roots = ("mfkessai/v2", "invox", "misoca", "freee")
+    lines = "\n".join(f'base_url = "{origin}/{root}"' for root in roots)
     said = Text(f"練習用の提供元: {origin}（Ctrl+C で終了）\n{lines}", f"Twins at {origin}, Ctrl+C ends.\n{lines}")
     serve_twins(port, ready=lambda _twins: screen.say(said, house.lang))
 

@@ -12,8 +12,8 @@ from seikyu.gate.operators import Key
 from seikyu.models import yen_text
 from seikyu.settings import SlackApp
 from seikyu.surfaces.cli import screen
-from seikyu.surfaces.cli.accounts import say_prepared
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.login import say_prepared
 from seikyu.surfaces.cli.secrets import read_secret
 
 

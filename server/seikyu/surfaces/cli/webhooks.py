@@ -7,8 +7,9 @@ from pydantic import SecretStr
 
 from seikyu.errors import NOTHING, ConfigurationError, Text
 from seikyu.surfaces.cli import screen
-from seikyu.surfaces.cli.accounts import named, say_prepared
+from seikyu.surfaces.cli.accounts import named
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.login import say_prepared
 from seikyu.surfaces.cli.secrets import read_secret
 
 MIN_SECRET = 16

@@ -170,8 +170,9 @@ class Stage:
     def _connect_invox(self) -> None:
         options, descriptors = _over_descriptors({"--secret-fd": CLIENT_SECRET})
         answer, paste = os.pipe()
+        named = ["--company", COMPANY_CODE]
         with subprocess.Popen(  # noqa: S603 - our own command
-            [*self.command, "connect", "invox-demo", *options, "--code-fd", str(answer)],
+            [*self.command, "connect", "invox-demo", *options, "--code-fd", str(answer), *named],
             env=self.environment,
             pass_fds=[*descriptors, answer],
             stdin=subprocess.DEVNULL,

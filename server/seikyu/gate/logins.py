@@ -1,0 +1,301 @@
+"""Logins: how an account is connected and given up, and what the log tells of it.
+
+A login is stored only once a person knows whose account it opened. Until then it is an `Arrival`, held in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from pydantic import SecretStr
+
+from seikyu.errors import (
+    CommitUnknown,
+    ConfigurationError,
+    LoginRequired,
+    NotAllowed,
+    ProviderUnavailable,
+    SeikyuError,
+    StoreBusy,
+    StoreDamaged,
+    Text,
+)
+from seikyu.gate import audit
+from seikyu.models import Clock, Connection
+from seikyu.providers.authorization import oauth_server
+from seikyu.providers.consent import KEPT, Consent, again
+from seikyu.providers.oauth import Account, OAuthClient, ask_for_token, revoke, revoke_request
+from seikyu.store.database import Store, Tx
+from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenUnknown
+from seikyu.vault.renewals import KEEP_TRIES
+from seikyu.vault.secrets import Vault
+
+if TYPE_CHECKING:
+    from seikyu.providers.http import HttpEdge
+
+CONNECTED: Final = "login.connected"
+FORGOTTEN: Final = "login.forgotten"
+
+
+class Revocation(Enum):
+    """What became of giving a login back to the provider."""
+
+    DONE = auto()
+    NOT_OFFERED = auto()
+    """The provider has no way that we know of."""
+    UNREADABLE = auto()
+    """What is stored does not open, so there is nothing to give back."""
+    FAILED = auto()
+    """The provider did not say that it is revoked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A login that arrived and is not stored yet."""
+
+    consent: Consent
+    answer: TokenAnswer
+    account: Account | None
+    """None: this provider cannot tell."""
+    asked_at: datetime
+    """Before the code was sent: the tokens' life counts from here."""
+
+    @property
+    def connection(self) -> Connection:
+        return self.consent.connection
+
+
+class Logins:
+    """Stores and gives up logins; each change and its audit row in one transaction."""
+
+    def __init__(self, http: Callable[[], HttpEdge], vault: Vault, clock: Clock) -> None:
+        self._http = http
+        self._vault = vault
+        self._store: Store = vault.store
+        self._clock = clock
+
+    async def arrive(self, consent: Consent, code: SecretStr) -> Arrival:
+        """Trade the code for tokens, once, and ask the provider whose account they open. Nothing is stored.
+
+        Raises:
+            StoreBusy: the database would not have taken the tokens; the code was not sent.
+            LoginRequired: the provider does not take the code, or nobody knows whether it did.
+            ProviderUnavailable: the provider did not say whose account it is; the login was given back.
+            NotAllowed: another account than this connection's; the login was given back.
+        """
+        await self._store.run(self._prove)
+        asked_at = self._clock.now()
+        result = await ask_for_token(self._http(), consent.exchange(code))
+        if not isinstance(result, TokenAnswer):
+            raise _no_tokens(consent, result)
+        arrival = Arrival(consent, result, None, asked_at)
+        try:
+            account = await self._account(arrival)
+            await self._store.run(lambda: self._check_account(consent.connection, account))
+        except SeikyuError as error:
+            raise await self._refused(arrival, error) from error
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self.give_back(arrival)
+            raise
+        return replace(arrival, account=account)
+
+    async def keep(self, arrival: Arrival) -> None:
+        """Store the login in place of any former one; a renewal under way cannot undo it.
+
+        Raises:
+            CommitUnknown: it may be stored.
+            SeikyuError: it could not be stored, and was given back.
+        """
+        try:
+            await self._store.run(lambda: self._keep(arrival))
+        except CommitUnknown:
+            raise
+        except SeikyuError as error:
+            raise await self._refused(arrival, error) from error
+
+    async def give_back(self, arrival: Arrival) -> Revocation:
+        """Revoke a login that is not wanted after all."""
+        token = arrival.answer.refresh_token or arrival.answer.access_token
+        return await self._revoke(arrival.connection, arrival.consent.client, token)
+
+    def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+        """Store a key that was tried. Raises as `Vault.put_api_key`."""
+        self._vault.put_api_key(connection, api_key, also=lambda tx: self._tell(tx, connection, None))
+
+    async def revoke(self, connection: Connection) -> Revocation:
+        """Give the stored login back to the provider. What is stored stays as it is."""
+        try:
+            secret = (await self._store.run(lambda: self._vault.grant(connection))).secret
+        except LoginRequired:
+            return Revocation.NOT_OFFERED  # an API key: it ends on the provider's own screen
+        except (StoreDamaged, ConfigurationError):
+            return Revocation.UNREADABLE
+        client = OAuthClient(secret.client_id, secret.client_secret, "")
+        return await self._revoke(connection, client, secret.refresh_token or secret.access_token)
+
+    def forget(self, connection: Connection, revocation: Revocation) -> None:
+        """Delete the login here, whatever its state; its history stays. Asks nobody."""
+
+        def tell(tx: Tx) -> None:
+            said = {"connection": connection.name, "revoked": revocation.name.lower()}
+            audit.append(tx, self._clock.now(), FORGOTTEN, **said)
+
+        self._vault.forget(connection, also=tell)
+
+    def _prove(self) -> None:
+        """A write of nothing: the code is spent only when the database can take what comes for it."""
+        try:
+            with self._store.write():
+                pass
+        except StoreBusy as error:
+            raise StoreBusy(error.what, error.next_step, written=KEPT) from error
+
+    async def _account(self, arrival: Arrival) -> Account | None:
+        """Raises `ProviderUnavailable`: no answer, or one that names no account, or another than the token's."""
+        question = arrival.consent.server.account
+        if question is None:
+            return None
+        header = {"Authorization": f"Bearer {arrival.answer.access_token.get_secret_value()}"}
+        answer = await self._http().read(question.url, headers=header)
+        account = question.read(answer.json, arrival.answer.company) if answer.is_success else None
+        if account is None:
+            raise ProviderUnavailable(_nobody(arrival.connection, answer.status), again(arrival.connection))
+        return account
+
+    def _check_account(self, connection: Connection, account: Account | None) -> None:
+        """Raises `NotAllowed`: what was approved for one account would be sent to another."""
+        if account is None:
+            return
+        written = connection.company
+        if written.isascii() and written.isdigit() and written != account.id:
+            raise _other_account(connection, account, written)
+        with self._store.read() as tx:
+            known = known_account(tx, connection)
+        if known not in (None, account.id):
+            raise _other_account(connection, account, known or "")
+
+    def _keep(self, arrival: Arrival) -> None:
+        """As `Renewals` does for new tokens: they exist nowhere else, so a locked database gets several tries."""
+        account = None if arrival.account is None else arrival.account.id
+        answer = replace(arrival.answer, company=account or arrival.answer.company)
+        client, connection = arrival.consent.client, arrival.connection
+        left = KEEP_TRIES
+        while True:
+            try:
+                self._vault.put_grant(
+                    connection,
+                    client_id=client.client_id,
+                    client_secret=client.client_secret,
+                    answer=answer,
+                    obtained_at=arrival.asked_at,
+                    also=lambda tx: self._tell(tx, connection, account),
+                )
+            except (StoreBusy, CommitUnknown):  # to store it once more changes nothing but the generation
+                left -= 1
+                if left == 0:
+                    raise
+            else:
+                return
+
+    def _tell(self, tx: Tx, connection: Connection, account: str | None) -> None:
+        said = {
+            "connection": connection.name,
+            "provider": connection.provider,
+            "environment": connection.environment,
+            "company": connection.company,
+            "account": account,
+        }
+        audit.append(tx, self._clock.now(), CONNECTED, **said)
+
+    async def _refused(self, arrival: Arrival, error: SeikyuError) -> SeikyuError:
+        """`error`, with what became of the tokens nobody keeps."""
+        said = _given_back(arrival.connection, await self.give_back(arrival))
+        return type(error)(error.what + said, error.next_step, written=KEPT)
+
+    async def _revoke(self, connection: Connection, client: OAuthClient, token: SecretStr) -> Revocation:
+        request = revoke_request(oauth_server(connection), client, token)
+        if request is None:
+            return Revocation.NOT_OFFERED
+        is_revoked = await revoke(self._http(), request)
+        return Revocation.DONE if is_revoked else Revocation.FAILED
+
+
+def known_account(tx: Tx, connection: Connection) -> str | None:
+    """The account this connection last opened for the company it names today; None when it never did.
+
+    Whoever writes another company into the configuration starts anew: what was approved names the former one.
+    """
+    for row in tx.all("logins_connected", kind=CONNECTED):
+        said = json.loads(row["record"])
+        if (said["connection"], said["provider"], said["company"]) == (
+            connection.name,
+            connection.provider,
+            connection.company,
+        ):
+            return None if said["account"] is None else str(said["account"])
+    return None
+
+
+def _given_back(connection: Connection, revocation: Revocation) -> Text:
+    provider = connection.provider
+    if revocation is Revocation.DONE:
+        return Text("新しいログインは取り消しました。", "The new login was revoked.")
+    return Text(
+        f"新しいログインは取り消せていません。{provider} の画面でアプリの連携を解除してください。",
+        f"The new login could not be revoked: end it on {provider}'s own screen.",
+    )
+
+
+def _nobody(connection: Connection, status: int) -> Text:
+    return Text(
+        f"{connection.provider} がどの会社のログインかを答えません（HTTP {status}）。",
+        f"{connection.provider} does not say whose account this is (HTTP {status}).",
+    )
+
+
+def _other_account(connection: Connection, account: Account, expected: str) -> NotAllowed:
+    name = connection.name
+    return NotAllowed(
+        Text(
+            f"別の会社のログインです: {account.name}（{account.id}）。接続 {name} は {expected} のものです。",
+            f"That is another account: {account.name} ({account.id}); connection {name} is {expected}'s.",
+        ),
+        Text(
+            f"{expected} で `seikyu connect {name}` をやり直してください。",
+            f"Run `seikyu connect {name}` again as {expected}.",
+        ),
+    )
+
+
+def _no_tokens(consent: Consent, result: TokenRefused | TokenUnknown) -> LoginRequired:
+    connection = consent.connection
+    return LoginRequired(_why(consent, result), again(connection), written=KEPT)
+
+
+def _why(consent: Consent, result: TokenRefused | TokenUnknown) -> Text:
+    provider, life_s = consent.connection.provider, consent.server.code_lifetime_s
+    match result:
+        case TokenRefused(code="invalid_grant"):
+            return Text(
+                f"{provider} は認可コードを受け付けませんでした（誤り、使用済み、または {life_s} 秒の期限切れ）。",
+                f"{provider} did not take the code: it is wrong, used already, or older than {life_s} s.",
+            )
+        case TokenRefused(code="invalid_client"):
+            return Text(
+                "client_id かクライアントシークレットが違います。", "The client_id or the client secret is wrong."
+            )
+        case TokenRefused(code=code):
+            return Text(f"{provider} はログインを拒否しました（{code}）。", f"{provider} refused the login ({code}).")
+        case TokenUnknown(reason=reason, was_sent=False):
+            return reason + Text("コードは送られていません。", "The code was not sent.")
+        case TokenUnknown(reason=reason):
+            return reason + Text(
+                "ログインできたかどうかは分かりません。", f"Whether {provider} gave tokens is not known."
+            )

@@ -1,0 +1,1 @@
+"""freee: accounting and freee請求書."""

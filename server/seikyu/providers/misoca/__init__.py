@@ -1,0 +1,1 @@
+"""Misoca: estimates, delivery slips and invoices."""

@@ -1,0 +1,262 @@
+"""A login by authorization code, as a person walks through it: consent in the browser, then a look at whose it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import click
+from pydantic import SecretStr
+
+from seikyu.errors import ConfigurationError, LoginRequired, NotAllowed, Text
+from seikyu.gate.connections import NAME_COMPANIES
+from seikyu.gate.facts import counterparty_key
+from seikyu.gate.logins import Arrival, Revocation
+from seikyu.models import Connection
+from seikyu.providers.consent import KEPT, OUT_OF_BAND, Consent, again
+from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.house import House, Logins
+from seikyu.surfaces.cli.loopback import Loopback, is_loopback
+from seikyu.surfaces.cli.secrets import read_secret
+from seikyu.surfaces.cli.serving import INTERRUPTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How this login is walked through."""
+
+    secret_fd: int | None
+    code_fd: int | None
+    paste: bool
+    """The address is pasted, though we could wait for it ourselves."""
+    company_id: str | None
+    """Given by a program, which nobody can ask."""
+
+
+def log_in(house: House, connection: Connection, how: Ways) -> None:
+    """Connect `connection`. Until a person, or `--company`, has named the account nothing is stored.
+
+    Raises:
+        SeikyuError: what it came to; a former login stays as it is.
+    """
+    if how.company_id is None and not is_asking():
+        raise ConfigurationError(_NOBODY_TO_ASK, Text("`--company ID` を付けてください。", "Add `--company ID`."))
+    logins = house.logins()
+    say_prepared(house, logins)
+    with _unless_stopped(house):
+        consent, code = _consented(house, logins, connection, how)
+        arrival = house.run(lambda: logins.arrive(consent, code))
+        _look_at(house, logins, arrival, how)
+    house.run(lambda: logins.keep(arrival))
+    say_connected(house, logins, connection, _account_text(arrival))
+
+
+def _consented(house: House, logins: Logins, connection: Connection, how: Ways) -> tuple[Consent, SecretStr]:
+    """Ask for the secret and for consent; what was asked, and the code that came of it."""
+    registered = logins.redirect_uri(connection)
+    prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
+    with _held(registered, paste=how.paste) as loopback:
+        secret = SecretStr(read_secret(prompt, house.lang, how.secret_fd))
+        redirect_uri = registered if loopback is None else loopback.redirect_uri
+        consent = logins.request_consent(connection, client_secret=secret, redirect_uri=redirect_uri)
+        return consent, _code(house, consent, how, loopback)
+
+
+def is_asking() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin.isatty()
+
+
+def say_prepared(house: House, logins: Logins) -> None:
+    """Make the master key when there is none yet, and say so."""
+    made = logins.prepare_key()
+    if made is not None:
+        said = Text(
+            f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
+        )
+        screen.say(said, house.lang, "yellow")
+
+
+def say_connected(house: House, logins: Logins, connection: Connection, account: Text) -> None:
+    """That it is connected, and to what."""
+    place = Text(f"（{account.ja}、{connection.environment}）", f"({account.en}, {connection.environment})")
+    said = Text(f"{connection.name} を接続しました{place.ja}。", f"{connection.name} is connected {place.en}.")
+    screen.say(said, house.lang, "green")
+    if not logins.has_tools(connection):
+        screen.say(
+            Text(
+                f"{connection.provider} の道具はまだありません。使われない間、ログインは更新されません。",
+                f"No tool uses {connection.provider} yet, and nothing renews the login until one does.",
+            ),
+            house.lang,
+        )
+
+
+@contextmanager
+def _unless_stopped(house: House) -> Generator[None]:
+    """Ctrl+C before the login is stored leaves everything as it was."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        screen.say(Text("中止しました。", "Stopped.") + KEPT, house.lang, "yellow")
+        raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def _held(redirect_uri: str, *, paste: bool) -> Generator[Loopback | None]:
+    """Our own port, while somebody is on the way to it; None where the redirect address is not ours to wait at.
+
+    Of port 0 a free one is taken in any case: the address must name one.
+    """
+    if not is_loopback(redirect_uri) or (paste and urlsplit(redirect_uri).port):
+        yield None
+        return
+    loopback = Loopback(redirect_uri)
+    try:
+        yield loopback
+    finally:
+        loopback.close()
+
+
+def _code(house: House, consent: Consent, how: Ways, loopback: Loopback | None) -> SecretStr:
+    """What the person brings back. Raises `LoginRequired`, `InvalidArguments`: nothing of use, or nothing in time."""
+    listener = None if how.paste else loopback
+    if listener is not None:
+        listener.listen(consent.is_answered_by)
+    screen.say(_OPEN_THIS, house.lang)
+    click.echo(consent.address)
+    if how.code_fd is None and house.browse(consent.address):
+        screen.say(Text("ブラウザーで開きます。", "It opens in your browser."), house.lang)
+    if listener is not None:
+        return _awaited(house, consent, listener)
+    return _pasted(house, consent, how.code_fd)
+
+
+def _awaited(house: House, consent: Consent, loopback: Loopback) -> SecretStr:
+    wait_s = house.settings.timing.consent_s
+    screen.say(
+        Text(f"{wait_s} 秒まで待ちます（Ctrl+C で中止）。", f"Waiting up to {wait_s} s; Ctrl+C ends it."), house.lang
+    )
+    address = loopback.wait(wait_s)
+    if address is None:
+        raise LoginRequired(
+            Text(f"{wait_s} 秒以内に許可されませんでした。", f"Nobody consented within {wait_s} s."),
+            again(consent.connection),
+            written=KEPT,
+        )
+    return consent.code_in(address)
+
+
+def _pasted(house: House, consent: Consent, code_fd: int | None) -> SecretStr:
+    life_s = consent.server.code_lifetime_s
+    screen.say(
+        Text(
+            f"許可した時から {life_s} 秒以内に貼り付けてください（入力は表示されません）。",
+            f"Paste within {life_s} s of your consent; what you paste is not shown.",
+        ),
+        house.lang,
+        "yellow",
+    )
+    if consent.client.redirect_uri == OUT_OF_BAND:
+        asked = Text("表示された認可コード", "The code that is shown")
+        return consent.code_shown(read_secret(asked, house.lang, code_fd))
+    asked = Text("戻ってきたアドレス", "The address you were sent back to")
+    return consent.code_in(read_secret(asked, house.lang, code_fd))
+
+
+def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
+    """Let a person, or a program that knows the id, say that this is the account they mean.
+
+    Raises:
+        NotAllowed: they said no; the login was given back.
+    """
+    try:
+        is_meant = _is_meant(house, arrival, how.company_id)
+    except (click.Abort, KeyboardInterrupt):
+        house.run(lambda: logins.give_back(arrival))
+        raise
+    if is_meant:
+        return
+    revocation = house.run(lambda: logins.give_back(arrival))
+    raise NotAllowed(_not_meant(arrival, revocation), again(arrival.connection), written=KEPT)
+
+
+def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
+    connection = arrival.connection
+    screen.say(_account_line(arrival), house.lang, "bold")
+    screen.say(
+        Text(
+            f"connections.toml: {connection.company}（{connection.environment}）",
+            f"connections.toml: {connection.company} ({connection.environment})",
+        ),
+        house.lang,
+    )
+    if _has_another_name(arrival):
+        screen.say(_ANOTHER_NAME, house.lang, "yellow")
+    if company_id is not None:
+        return company_id == _own_id(arrival)
+    asked = Text(f"これを {connection.name} として使いますか", f"Use it as {connection.name}?")
+    return click.confirm(asked.say(house.lang), default=False)
+
+
+def _has_another_name(arrival: Arrival) -> bool:
+    """Whether a company is written by a name that is not its own at the provider."""
+    account, written = arrival.account, arrival.connection.company
+    is_id = written.isascii() and written.isdigit()
+    if account is None or is_id or arrival.connection.provider not in NAME_COMPANIES:
+        return False
+    return counterparty_key(written) != counterparty_key(account.name)
+
+
+def _own_id(arrival: Arrival) -> str:
+    """What `--company` must say; where the provider tells nothing, what the configuration says."""
+    if arrival.account is not None:
+        return arrival.account.id
+    return arrival.connection.options.get("company_code") or arrival.connection.company
+
+
+def _account_text(arrival: Arrival) -> Text:
+    account = arrival.account
+    if account is None:
+        company = arrival.connection.company
+        return Text(f"{company}、会社は未確認", f"{company}, not verified by the provider")
+    said = f"{account.name} {account.id}"
+    return Text(said, said)
+
+
+def _account_line(arrival: Arrival) -> Text:
+    provider, account, question = arrival.connection.provider, arrival.account, arrival.consent.server.account
+    if account is not None and question is not None:
+        return Text(
+            f"{provider} の{question.what.ja}: {account.name}（ID {account.id}）",
+            f"{provider} {question.what.en}: {account.name} (id {account.id})",
+        )
+    return Text(
+        f"{provider} の API はどの会社のログインかを答えません。許可の画面に出た会社を確かめてください。",
+        f"{provider}'s API cannot tell whose login this is: make sure of the company its consent page showed.",
+    )
+
+
+def _not_meant(arrival: Arrival, revocation: Revocation) -> Text:
+    provider = arrival.connection.provider
+    what = Text(
+        "確認された会社と違うため、接続しませんでした。",
+        "It is not the company that was meant, so it was not connected.",
+    )
+    if revocation is Revocation.DONE:
+        return what + Text(f"{provider} でも取り消しました。", f"It is revoked at {provider} as well.")
+    return what + Text(
+        f"{provider} では有効です。{provider} の画面で解除してください。",
+        f"At {provider} it is still good: end it on {provider}'s own screen.",
+    )
+
+
+_OPEN_THIS = Text("次のアドレスをブラウザーで開き、許可してください:", "Open this address in a browser and consent:")
+_ANOTHER_NAME = Text(
+    "名前が違います。正しい会社なら、connections.toml の company に ID を書いてください。",
+    "The names differ; if it is the right company, write its id as `company` into connections.toml.",
+)
+_NOBODY_TO_ASK = Text("端末がないため、会社の確認ができません。", "There is no terminal to ask on whose account it is.")

@@ -1,0 +1,172 @@
+"""Waits on 127.0.0.1 for the one answer to a request for consent. Source: RFC 8252, 7.3 and 8.3.
+
+Whatever else knocks (another path, another state, another name for this machine, the browser's own curiosity) gets
+a plain refusal and changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socketserver
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Final
+from urllib.parse import urlsplit
+
+from seikyu.errors import ConfigurationError, Text
+
+_HOST: Final = "127.0.0.1"
+_NAMES: Final = frozenset({_HOST, "localhost"})
+_PEER_S: Final = 5
+"""For a peer to say what it wants; a browser may open connections it never uses."""
+_LOOK_S: Final = 0.05
+"""Between two looks whether to stop."""
+_PAGE: Final = """<!doctype html>
+<html lang="ja"><head><meta charset="utf-8"><title>Seikyu</title></head>
+<body><p>受け取りました。このページを閉じて、端末に戻ってください。</p>
+<p lang="en">Received. Close this page and go back to the terminal.</p></body></html>
+"""
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Connection": "close",
+}
+
+
+def is_loopback(redirect_uri: str) -> bool:
+    """Whether we can wait at `redirect_uri` ourselves: http, on this machine, by IPv4."""
+    try:
+        parts = urlsplit(redirect_uri)
+        has_port = parts.port is not None
+    except ValueError:
+        return False
+    return parts.scheme == "http" and parts.hostname in _NAMES and has_port and "@" not in parts.netloc
+
+
+class Loopback:
+    """A port of our own. It answers nobody until `listen`, and a free one that is only held is closed to all."""
+
+    def __init__(self, redirect_uri: str) -> None:
+        """Take the port of `redirect_uri`; 0 takes a free one.
+
+        Raises:
+            ConfigurationError: another program has it.
+        """
+        parts = urlsplit(redirect_uri)
+        self._serving: threading.Thread | None = None
+        self._server = _Server((_HOST, parts.port or 0), _Peer, bind_and_activate=False)
+        self._is_any = not parts.port
+        # a fixed port may linger after a former login; two that may linger are only kept apart by listening
+        self._server.allow_reuse_address = os.name == "posix" and not self._is_any
+        try:
+            self._server.server_bind()
+            if not self._is_any:
+                self._server.server_activate()
+        except OSError as error:
+            self._server.server_close()
+            raise _no_port(parts.port or 0, error) from error
+        port = self._server.socket.getsockname()[1]
+        self.redirect_uri = parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
+        """Where the answer comes to: with the port that was taken, else to the letter."""
+
+    def listen(self, is_answer: Callable[[str], bool]) -> None:
+        """Begin to hear whoever comes: before anybody is sent on the way."""
+        self._server.is_answer = is_answer
+        if self._is_any:
+            self._server.server_activate()
+        self._serving = threading.Thread(target=lambda: self._server.serve_forever(_LOOK_S), daemon=True)
+        self._serving.start()
+
+    def wait(self, seconds: int) -> str | None:
+        """The address at which the answer came; None when none came in time."""
+        self._server.is_answered.wait(seconds)
+        return self._server.answer
+
+    def close(self) -> None:
+        """Hear nobody any more, and give the port back."""
+        if self._serving is not None:
+            self._server.shutdown()
+            self._serving.join()
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    """One thread a peer: whoever says nothing keeps nobody waiting."""
+
+    daemon_threads = True
+    block_on_close = False
+    is_answer: Callable[[str], bool]
+
+    def __init__(self, address: tuple[str, int], peer: type[_Peer], *, bind_and_activate: bool) -> None:
+        super().__init__(address, peer, bind_and_activate=bind_and_activate)
+        self.is_answered = threading.Event()
+        self.answer: str | None = None
+        self._turn = threading.Lock()
+
+    def offer(self, address: str) -> bool:
+        """Whether `address` is the answer, and the first one."""
+        with self._turn:
+            if self.answer is not None or not self.is_answer(address):
+                return False
+            self.answer = address
+            return True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A peer that went away is no news; what it asked must not be printed."""
+
+
+class _Peer(BaseHTTPRequestHandler):
+    timeout = _PEER_S
+
+    @property
+    def _port(self) -> _Server:
+        assert isinstance(self.server, _Server)  # noqa: S101 - the only server that makes this handler
+        return self.server
+
+    def do_GET(self) -> None:
+        is_first = self._port.offer(f"http://{self.headers.get('Host', '')}{self.path}")
+        if not is_first:
+            self._say(404, "text/plain; charset=utf-8", "Not here.\n")
+            return
+        try:
+            self._say(200, "text/html; charset=utf-8", _PAGE)
+            self.wfile.flush()
+        finally:
+            self._port.is_answered.set()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is no GET, without the words of the request."""
+        del message, explain
+        self._say(code, "text/plain; charset=utf-8", "Not here.\n")
+
+    def version_string(self) -> str:
+        return "seikyu"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the parent's
+        """Say nothing: the address holds the code."""
+
+    def _say(self, status: int, content_type: str, text: str) -> None:
+        body = text.encode()
+        self.close_connection = True
+        self.send_response(status)
+        for name, value in {**_HEADERS, "Content-Type": content_type, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _no_port(port: int, error: OSError) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        what = Text(f"ポート {port} は別のプログラムが使っています。", f"Another program uses port {port}.")
+    else:
+        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        what = Text(f"ポート {port} を使えません（{reason}）。", f"Port {port} cannot be used ({reason}).")
+    return ConfigurationError(
+        what,
+        Text("`--paste` を付けてやり直してください。", "Run the command again with `--paste`."),
+        written=Text("何も始めていません。", "Nothing was begun."),
+    )

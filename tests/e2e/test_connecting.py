@@ -1,0 +1,470 @@
+"""Connecting an account by authorization code: the whole walk, and everything that can go wrong on it."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import httpx2
+import pytest
+
+from e2e.connecting import Desk, follow, location, open_desk
+from faults.between import after, resets, says
+from seikyu.sandbox import freee
+from seikyu.settings import Timing
+from seikyu.vault.keys import FILE_NAME
+
+PROVIDERS = ["freee", "misoca", "invox"]
+TOKEN = {"freee": "POST /freee/public_api/token", "misoca": "POST /misoca/oauth2/token", "invox": "POST /invox/oauth2/"}
+KEPT = "No login was stored; a former one, if there is any, stays as it is."
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Generator[Desk]:
+    with open_desk(tmp_path, "freee") as made:
+        yield made
+
+
+@pytest.fixture
+def connected(desk: Desk) -> Desk:
+    """Connected before; whatever goes wrong now must not cost this login."""
+    assert (desk.connect()).exit_code == 0
+    return desk
+
+
+def changed(address: str, **parameters: str) -> str:
+    """`address` with other parameters in its query."""
+    parts = urlsplit(address)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()} | parameters
+    return str(httpx2.URL(address).copy_with(params=query))
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+# the whole walk
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_an_account_is_connected_through_the_browser_and_its_token_is_renewed_later(
+    tmp_path: Path, provider: str
+) -> None:
+    with open_desk(tmp_path, provider) as desk:
+        done = desk.connect()
+        stored = desk.grant()
+        renewed = desk.portal.call(_renew, desk)
+
+        assert (done.exit_code, desk.state()) == (0, "ready"), done.output
+        assert "is connected" in done.output
+        assert renewed != stored.secret.access_token.get_secret_value()
+        assert desk.oauth.accepts(renewed)
+        assert (desk.oauth.refreshes, desk.oauth.reuses, desk.grant().generation) == (1, 0, 2)
+        assert desk.is_log_sound()
+
+
+async def _renew(desk: Desk) -> str:
+    """What a call would carry after the provider has called the stored token expired."""
+    home = desk.home()
+    client: Any = home.logins()
+    token = desk.grant().secret.access_token
+    try:
+        custodian = client._opened.custodian  # noqa: SLF001 - no tool of freee or Misoca drives it yet
+        fresh = await custodian.access_token(desk.connection, refused=token)
+        return str(fresh.get_secret_value())
+    finally:
+        home.close()
+
+
+def test_a_fixed_redirect_port_is_used_as_it_is_written(desk: Desk) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    redirect_uri = f"http://localhost:{port}/callback?of=seikyu"
+    _write(desk, redirect_uri=redirect_uri)
+    desk.oauth.redirect_uris.append(redirect_uri)
+
+    done = desk.connect()
+
+    assert done.exit_code == 0, done.output
+    assert parse_qs(urlsplit(desk.browser.shown[0]).query)["redirect_uri"] == [redirect_uri]
+
+
+def test_the_company_is_shown_as_the_provider_names_it_and_what_freee_gave_is_for_that_company(
+    desk: Desk,
+) -> None:
+    desk.oauth.company = freee.OTHER_COMPANY
+
+    done = desk.connect(company=freee.OTHER_COMPANY)
+
+    assert f"freee company: 別会社サンプル (id {freee.OTHER_COMPANY})" in done.output
+    assert "connections.toml: 株式会社サンプル (sandbox)" in done.output
+    assert desk.grant().secret.company == freee.OTHER_COMPANY
+
+
+def test_no_secret_of_the_walk_is_printed_or_lies_on_the_disk(desk: Desk) -> None:
+    done = desk.connect()
+
+    secret = desk.grant().secret
+    forms = [parse_qs(body.decode()) for body in desk.wire.bodies if b"grant_type=authorization_code" in body]
+    [form] = forms
+    taboo = [
+        form["code"][0],
+        form["code_verifier"][0],
+        form["client_secret"][0],
+        secret.access_token.get_secret_value(),
+        (secret.refresh_token or secret.access_token).get_secret_value(),
+    ]
+    kept = b"".join(path.read_bytes() for path in desk.folder.rglob("*") if path.is_file())
+    assert [word for word in taboo if word in done.output or word.encode() in kept] == []
+    assert len(form["code_verifier"][0]) == 43
+
+
+def test_a_login_without_tools_says_so_where_connections_are_listed(connected: Desk) -> None:
+    listed = connected.call("connections")
+
+    assert "freee-main: the login works, but no tool uses freee yet." in listed.output
+
+
+def test_connecting_again_keeps_the_name_and_wins_over_a_renewal_under_way(connected: Desk) -> None:
+    held = connected.portal.call(_held, connected)
+    connected.wire.plays(TOKEN["freee"], held)
+    renewal = connected.portal.start_task_soon(_renew, connected)
+    connected.portal.call(held.begun.wait)
+
+    again = connected.connect()
+
+    new = connected.grant().secret.access_token.get_secret_value()
+    connected.portal.call(held.let_go)
+    assert again.exit_code == 0, again.output
+    assert renewal.result(30) == new
+    assert (connected.grant().secret.access_token.get_secret_value(), connected.state()) == (new, "ready")
+
+
+class Held:
+    """A renewal whose answer is kept back; what comes after it passes."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.begun, self._may_end = anyio.Event(), anyio.Event()
+
+    async def __call__(self, peer: Any, request: bytes) -> None:
+        answer = await self._desk.wire.ask(request)
+        self.begun.set()
+        await self._may_end.wait()
+        await peer.say(answer)
+
+    async def let_go(self) -> None:
+        self._may_end.set()
+
+
+async def _held(desk: Desk) -> Held:
+    return Held(desk)
+
+
+# what can go wrong: one sentence, one next command, and the former login still works
+
+
+def delivers(change: Callable[[str], str]) -> Callable[[str], bool]:
+    """A browser that is sent back to another address than the provider said."""
+    return lambda address: follow(change(location(address)))
+
+
+def wrong_code(desk: Desk) -> None:
+    desk.browser.does = delivers(lambda address: changed(address, code="made-up"))
+
+
+def no_code(desk: Desk) -> None:
+    desk.browser.does = delivers(lambda address: changed(address, code=""))
+
+
+def expired_code(desk: Desk) -> None:
+    def late(address: str) -> str:
+        desk.twins.advance(601)
+        return address
+
+    desk.browser.does = delivers(late)
+
+
+def used_code(desk: Desk) -> None:
+    """Somebody who knows everything was faster."""
+
+    def spent(address: str) -> str:
+        [code] = parse_qs(urlsplit(address).query)["code"]
+        desk.oauth._codes[code].is_used = True  # noqa: SLF001 - as if redeemed
+        return address
+
+    desk.browser.does = delivers(spent)
+
+
+def denied(desk: Desk) -> None:
+    desk.oauth.denies = True
+
+
+def strange_refusal(desk: Desk) -> None:
+    desk.browser.does = delivers(lambda address: changed(address, error="<script>alert(1)</script>"))
+
+
+def unexpected_issuer(desk: Desk) -> None:
+    desk.oauth.issuer = "https://evil.example"
+
+
+def wrong_issuer(desk: Desk) -> None:
+    desk.oauth.issuer = "https://accounts.example.com/"
+    _write(desk, issuer="https://accounts.example.com")
+
+
+def missing_issuer(desk: Desk) -> None:
+    _write(desk, issuer="https://accounts.example.com")
+
+
+def no_answer(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], resets)
+
+
+def answer_lost(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], after(desk.wire, resets))
+
+
+def html(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], says("200 OK", b"<html>maintenance</html>", "Content-Type: text/html"))
+
+
+def busy(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], says("429 Too Many Requests", b"{}", "Retry-After: 60"))
+
+
+def wrong_client(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], says("401 Unauthorized", b'{"error":"invalid_client"}'))
+
+
+def other_company(desk: Desk) -> None:
+    desk.oauth.company = freee.OTHER_COMPANY
+
+
+def not_the_company_written(desk: Desk) -> None:
+    desk.connection = replace(desk.connection, company="999")
+
+
+def no_company(desk: Desk) -> None:
+    desk.twins.freee.companies.clear()
+
+
+def too_late(desk: Desk) -> None:
+    desk.timing = Timing(consent_s=0, read_s=2)
+    desk.browser.does = lambda _address: True
+
+
+def exposed_key(desk: Desk) -> None:
+    (desk.folder / "home" / FILE_NAME).chmod(0o644)
+
+
+async def _deafen(desk: Desk) -> None:
+    desk.wire.deafen()
+
+
+def _write(desk: Desk, **options: str) -> None:
+    desk.connection = replace(desk.connection, options={**desk.connection.options, **options})
+
+
+WRONG: list[tuple[Callable[[Desk], None], str]] = [
+    (wrong_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
+    (expired_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
+    (used_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
+    (no_code, "There is no authorization code in that."),
+    (denied, "Consent was denied at freee."),
+    (strange_refusal, "freee did not ask for consent (?)."),
+    (unexpected_issuer, "The answer names an issuer (iss) although none is expected; the code was sent nowhere."),
+    (wrong_issuer, "The answer's issuer (iss) is not the `issuer` of connections.toml; the code was sent nowhere."),
+    (missing_issuer, "The answer names no issuer (iss) although one is expected; the code was sent nowhere."),
+    (no_answer, "Whether freee gave tokens is not known."),
+    (answer_lost, "Whether freee gave tokens is not known."),
+    (html, "its answer (HTTP 200) is not in the API's format. Whether freee gave tokens is not known."),
+    (busy, "The authorization server asks to wait (HTTP 429). Whether freee gave tokens is not known."),
+    (wrong_client, "The client_id or the client secret is wrong."),
+    (other_company, "That is another account: 別会社サンプル (7654321); connection freee-main is 1234567's."),
+    (not_the_company_written, "That is another account: 株式会社サンプル (1234567); connection freee-main is 999's."),
+    (no_company, "freee does not say whose account this is (HTTP 200)."),
+    (too_late, "Nobody consented within 0 s."),
+]
+
+
+@pytest.mark.parametrize("goes_wrong,sentence", WRONG, ids=[case.__name__ for case, _ in WRONG])
+def test_what_goes_wrong_is_one_sentence_and_costs_nothing(
+    connected: Desk, goes_wrong: Callable[[Desk], None], sentence: str
+) -> None:
+    before, kept = connected.grant(), connected.connection
+    goes_wrong(connected)
+
+    told = connected.connect()
+
+    connected.connection = kept
+    last = connected.grant()
+    what, written, step = lines(told.stderr)
+    assert told.exit_code == 1
+    assert sentence in what
+    assert (written, "`seikyu connect freee-main` again" in step) == (KEPT, True)
+    assert (last.sealed, last.generation, connected.state()) == (before.sealed, before.generation, "ready")
+    assert connected.is_log_sound()
+
+
+@pytest.mark.parametrize("goes_wrong", [other_company, not_the_company_written, no_company])
+def test_a_login_nobody_keeps_is_given_back(connected: Desk, goes_wrong: Callable[[Desk], None]) -> None:
+    goes_wrong(connected)
+    told = connected.connect()
+
+    assert "The new login was revoked." in told.stderr
+    assert connected.oauth.living == 1
+
+
+def test_another_company_than_the_program_named_is_given_back(connected: Desk) -> None:
+    told = connected.connect(company="31")
+
+    assert (told.exit_code, connected.oauth.living, connected.grant().generation) == (1, 1, 1)
+    assert (
+        "It is not the company that was meant, so it was not connected. It is revoked at freee as well." in told.stderr
+    )
+
+
+def test_what_was_connected_is_remembered_after_a_disconnection_and_another_company_needs_another_name(
+    connected: Desk,
+) -> None:
+    assert (connected.run("disconnect")).exit_code == 0
+    connected.oauth.company = freee.OTHER_COMPANY
+    told = connected.connect(company=freee.OTHER_COMPANY)
+    connected.connection = replace(connected.connection, company=freee.OTHER_COMPANY)
+    renamed = connected.connect(company=freee.OTHER_COMPANY)
+
+    assert (told.exit_code, renamed.exit_code) == (1, 0)
+    assert "connection freee-main is 1234567's" in told.stderr
+
+
+def test_a_port_of_another_process_is_named_with_what_to_do(desk: Desk) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        _write(desk, redirect_uri=f"http://127.0.0.1:{port}/callback")
+        told = desk.connect()
+
+    assert told.exit_code == 1
+    assert lines(told.stderr) == [
+        f"Another program uses port {port}.",
+        "Nothing was begun.",
+        "Run the command again with `--paste`.",
+    ]
+    assert desk.browser.shown == []
+
+
+def test_a_locked_database_costs_neither_the_code_nor_the_former_login(
+    connected: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seikyu.store.sqlite.BUSY_TIMEOUT_S", 1)
+    database = connected.folder / "home" / "seikyu.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        told = connected.connect()
+        holder.execute("ROLLBACK")
+
+    assert told.exit_code == 1
+    assert lines(told.stderr) == ["The database stayed locked for 30 s.", KEPT, "Try again in a moment."]
+    assert connected.wire.count(TOKEN["freee"]) == 1
+    assert connected.state() == "ready"
+
+
+def test_a_key_others_can_read_stops_the_walk_before_it_begins(connected: Desk) -> None:
+    exposed_key(connected)
+    told = connected.connect()
+
+    assert told.exit_code == 1
+    assert "has mode 0644, not 0600" in told.stderr
+    assert "chmod 600" in told.stderr
+    assert len(connected.browser.shown) == 1
+
+
+def test_a_program_without_a_terminal_must_name_the_company_before_anything_begins(desk: Desk) -> None:
+    told = desk.run("connect", secret_fd=freee.CLIENT_SECRET)
+
+    assert told.exit_code == 1
+    assert "Add `--company ID`." in told.stderr
+    assert desk.browser.shown == []
+
+
+def test_a_connection_that_lacks_its_client_id_is_named(desk: Desk) -> None:
+    _write(desk, client_id="")
+    told = desk.connect()
+
+    assert told.exit_code == 1
+    assert "Connection freee-main lacks client_id." in told.stderr
+
+
+def test_a_login_works_at_its_own_addresses_only(connected: Desk) -> None:
+    _write(connected, oauth_url="http://127.0.0.1:9/elsewhere")
+
+    assert connected.state() == "undecryptable"
+
+
+# giving it up
+
+
+def test_disconnecting_revokes_at_the_provider_and_forgets_here(connected: Desk) -> None:
+    done = connected.run("disconnect")
+
+    assert (done.exit_code, connected.state(), connected.oauth.living) == (0, "missing", 0)
+    assert "It is revoked at freee as well." in done.output
+    assert connected.is_log_sound()
+
+
+def test_what_cannot_be_revoked_is_said_and_forgotten_only_when_told_to(connected: Desk) -> None:
+    connected.portal.call(_deafen, connected)
+    told = connected.run("disconnect")
+    kept = connected.state()
+    forced = connected.run("disconnect", "--force")
+
+    assert (told.exit_code, kept, forced.exit_code, connected.state()) == (1, "ready", 0, "missing")
+    assert lines(told.stderr) == [
+        "freee did not confirm that the login is revoked.",
+        "Nothing was forgotten.",
+        "To forget it: `seikyu disconnect freee-main --force`.",
+    ]
+    assert "At freee it may be still good: end it on freee's own screen." in forced.output
+
+
+def test_misoca_revokes_only_where_the_configuration_says_where(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "misoca") as desk:
+        desk.connect()
+        silent = desk.run("disconnect")
+        _write(desk, revoke_url=f"{desk.wire.origin}/misoca/oauth2/revoke")
+        desk.connect()
+        revoked = desk.run("disconnect")
+
+    assert "At misoca it is still good: end it on misoca's own screen." in silent.output
+    assert "It is revoked at misoca as well." in revoked.output
+
+
+def test_a_login_that_does_not_open_is_forgotten_when_told_to(connected: Desk) -> None:
+    (connected.folder / "home" / FILE_NAME).unlink()
+    told = connected.run("disconnect")
+    forced = connected.run("disconnect", "--force")
+
+    assert (told.exit_code, forced.exit_code, connected.state()) == (1, 0, "missing")
+    assert "The stored login does not open, so it cannot be revoked at freee." in told.stderr
+
+
+@pytest.mark.parametrize("state", ["needs_login", "refresh_unknown"])
+def test_a_login_that_is_over_or_in_doubt_is_disconnected_like_any_other(connected: Desk, state: str) -> None:
+    with closing(sqlite3.connect(connected.folder / "home" / "seikyu.db")) as raw, raw:
+        raw.execute("UPDATE secret SET state = ?", (state,))
+    shown = connected.state()
+
+    done = connected.run("disconnect")
+
+    assert (shown, done.exit_code, connected.state()) == (state, 0, "missing")
+    assert "It is revoked at freee as well." in done.output

@@ -1,0 +1,155 @@
+"""The walk of a login at a real terminal: what a person reads, types and presses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from e2e.connecting import SECRETS, Desk, follow, location, open_desk
+from e2e.typist import Typist, at_a_terminal
+from seikyu.sandbox.authorization import OUT_OF_BAND
+
+ELSEWHERE = "https://connect.example.co.jp/back"
+
+
+def begin(typist: Typist, desk: Desk) -> str:
+    """Type the client secret; the address that is printed."""
+    typist.reads(f"Client secret of {desk.connection.name}: ")
+    typist.types(SECRETS[desk.connection.provider])
+    return typist.reads(r"(http://\S+)\n")[1]
+
+
+@pytest.mark.parametrize("provider,shown", [("freee", "株式会社サンプル (id 1234567)"), ("misoca", "id 4501")])
+def test_a_person_consents_in_the_browser_looks_whose_account_it_is_and_says_yes(
+    tmp_path: Path, provider: str, shown: str
+) -> None:
+    with (
+        open_desk(tmp_path, provider) as desk,
+        at_a_terminal("connect", f"{provider}-main", environment=desk.write()) as typist,
+    ):
+        follow(begin(typist, desk))
+        typist.reads(f"Use it as {provider}-main\\?")
+        before = desk.state()
+        typist.types("y")
+
+        assert typist.leaves() == 0
+        assert (before, desk.state()) == ("missing", "ready")
+        assert shown in typist.said
+        assert f"{provider}-main is connected" in typist.said
+        assert SECRETS[provider] not in typist.said
+
+
+def test_a_person_who_does_not_know_the_company_says_no_and_nothing_is_left(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        follow(begin(typist, desk))
+        typist.reads("Use it as freee-main")
+        typist.types("")
+
+        assert typist.leaves() == 1
+        assert (desk.state(), desk.oauth.living) == ("missing", 0)
+        assert "It is revoked at freee as well." in typist.said
+
+
+def test_invoxs_address_is_pasted_within_its_minute_unseen(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "invox", redirect_uri=ELSEWHERE) as desk:
+        desk.oauth.redirect_uris.append(ELSEWHERE)
+        with at_a_terminal("connect", "invox-main", environment=desk.write()) as typist:
+            back = location(begin(typist, desk))
+            typist.reads("The address you were sent back to: ")
+            typist.types(back)
+            typist.reads("Use it as invox-main")
+            typist.types("y")
+
+            assert (typist.leaves(), desk.state()) == (0, "ready")
+            assert "Paste within 60 s of your consent" in typist.said
+            assert "invox's API cannot tell whose login this is" in typist.said
+            assert back not in typist.said
+
+
+def test_freees_code_is_pasted_from_its_own_page(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee", redirect_uri=OUT_OF_BAND) as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        with httpx2.Client(trust_env=False) as browser:
+            page = browser.get(begin(typist, desk)).text
+        typist.reads("The code that is shown: ")
+        typist.types(page.split("<h1>")[1].split("</h1>")[0])
+        typist.reads("Use it as freee-main")
+        typist.types("y")
+
+        assert (typist.leaves(), desk.state()) == (0, "ready")
+
+
+def test_an_address_of_another_request_is_not_taken(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "invox", redirect_uri=ELSEWHERE) as desk:
+        desk.oauth.redirect_uris.append(ELSEWHERE)
+        with at_a_terminal("connect", "invox-main", environment=desk.write()) as typist:
+            begin(typist, desk)
+            typist.reads("The address you were sent back to: ")
+            typist.types(f"{ELSEWHERE}?code=stolen&state=somebody-elses")
+
+            assert typist.leaves() == 1
+            assert "That is not the answer to this request" in typist.said
+            assert desk.wire.count("POST /invox/oauth2/token/") == 0
+
+
+@pytest.mark.parametrize("moment", ["waiting", "asked"])
+def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        address = begin(typist, desk)
+        typist.reads("Waiting up to")
+        if moment == "asked":
+            follow(address)
+            typist.reads("Use it as freee-main")
+        typist.stops("Stopped. No login was stored")
+
+        assert typist.leaves() == 130
+        assert (desk.state(), desk.oauth.living) == ("missing", 0)
+        assert "Traceback" not in typist.said
+
+
+def test_with_a_display_the_browser_is_opened_and_comes_back_by_itself(tmp_path: Path) -> None:
+    program = tmp_path / "browser.py"
+    program.write_text(
+        "import sys, httpx2\nhttpx2.Client(trust_env=False, follow_redirects=True).get(sys.argv[1])\n", encoding="utf-8"
+    )
+    with open_desk(tmp_path, "freee") as desk:
+        display = {"DISPLAY": ":99", "BROWSER": f"{sys.executable} {program} %s"}
+        with at_a_terminal("connect", "freee-main", environment=desk.write() | display) as typist:
+            begin(typist, desk)
+            typist.reads("Use it as freee-main")
+            typist.types("y")
+
+            assert (typist.leaves(), desk.state()) == (0, "ready")
+            assert "It opens in your browser." in typist.said
+
+
+def test_disconnecting_asks_before_it_forgets_what_could_not_be_revoked(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        environment = desk.write()
+        desk.connect()
+        desk.portal.call(_deafen, desk)
+        with at_a_terminal("disconnect", "freee-main", environment=environment) as typist:
+            typist.reads("Forget it here all the same")
+            typist.types("n")
+            kept = typist.leaves(), desk.state()
+        with at_a_terminal("disconnect", "freee-main", environment=environment) as typist:
+            typist.reads("Forget it here all the same")
+            typist.types("y")
+            forgotten = typist.leaves(), desk.state()
+
+    assert (kept, forgotten) == ((1, "ready"), (0, "missing"))
+
+
+async def _deafen(desk: Desk) -> None:
+    desk.wire.deafen()
