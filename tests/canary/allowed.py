@@ -9,6 +9,7 @@ from canary.scan import Hit
 
 ALLOWED: Final = (
     (r"files/.*/master\.key", b"", "the key file, mode 0600: the one place of the master key"),
+    (r"files/.*/\.env", b"", "the settings of the installation, written by the operator"),
     (r"shown/\d+\.(output|captured)", b"demo: hanko wa hito", "the demo tells its visitor the passphrase it made up"),
 )
 """Where, the beginning of which secret, and why."""

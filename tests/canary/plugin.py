@@ -1,4 +1,4 @@
-"""`pytest -p canary.plugin --canary FOLDER`: watch the run, and fail it when a secret could be read anywhere.
+"""`pytest -p canary.plugin --canary=FOLDER`: watch the run, and fail it when a secret could be read anywhere.
 
 The folder must not exist; it is left behind with everything in it, and holds every secret the tests made up.
 """
