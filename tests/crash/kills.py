@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -34,6 +34,7 @@ from pydantic import SecretStr
 from crash.family import bear, bury
 from crash.mortal import Fate, Life, MortalWire, live
 from crash.office import START, Home, Office, SteppedClock, make_home
+from crash.progress import Progress
 from crash.upstream import Ledger, Manner, Said, Wire
 from postgres import STORES, databases
 from seikyu.gate import audit
@@ -142,13 +143,17 @@ class World:
         self._courses: dict[str, Course] = {}
         self._deaths: dict[str, list[str]] = {}
 
-    def run(self, until: float) -> Report:
-        """Lives until there were enough kills, or `until` (monotonic s); then the reckoning."""
+    def run(self, until: float, told: Callable[[int, int], None]) -> Report:
+        """Lives until there were enough kills, or `until` (monotonic s); then the reckoning.
+
+        `told` hears after each life of the kills and of what was wrong so far.
+        """
         _warm_up(self._home)
         while self._report.kills < self._kills and not self._report.wrong:
             if time.monotonic() > until:
                 self._report.wrong.append(f"seed {self._seed}: out of time")
             self._lead(draw(self._random, self._report.lives))
+            told(self._report.kills, len(self._report.wrong) + len(self._ledger.duplicates))
         self._reckon()
         self._report.steps = dict(self._steps)
         return self._report
@@ -302,21 +307,35 @@ def _side_by_side(folder: Path, seed: int, kills: int, urls: Sequence[SecretStr 
         def body(end: socket.socket) -> None:
             share = -(-kills // WORLDS)
             world = World(folder / str(index), f"{seed}/{index}", share, database_url=urls[index])
-            Wire(end).say(**asdict(world.run(until)))
+            wire = Wire(end)
+            report = world.run(until, lambda killed, wrong: wire.say(killed=killed, wrong=wrong))
+            wire.say(report=asdict(report))
 
         return bear(body)
 
-    worlds = [begin(index) for index in range(WORLDS)]
-    return [_reported(pid, wire) for pid, wire in worlds]
+    return _reported([begin(index) for index in range(WORLDS)], Progress(kills, "kills"))
 
 
-def _reported(pid: int, wire: Wire) -> Report:
-    heard: list[Said] = []
-    while (more := wire.hear()) is not None:
-        heard += more
+def _reported(worlds: Sequence[tuple[int, Wire]], progress: Progress) -> list[Report]:
+    """What each world reports, and the progress of all of them meanwhile."""
+    last: list[Said] = [{} for _ in worlds]
+    left = {wire.end: index for index, (_, wire) in enumerate(worlds)}
+    while left:
+        for end in select.select(list(left), [], [])[0]:
+            index = left[end]
+            heard = worlds[index][1].hear()
+            if heard is None:
+                del left[end]
+            last[index] |= heard[-1] if heard else {}
+        progress.at(*(sum(int(said.get(name, 0)) for said in last) for name in ("killed", "wrong")))
+    progress.end()
+    return [_report(pid, wire, said) for (pid, wire), said in zip(worlds, last, strict=True)]
+
+
+def _report(pid: int, wire: Wire, said: Said) -> Report:
     wire.end.close()
     how = bury(pid)
-    return Report(**heard[0]) if heard else Report(wrong=[f"a world ended with {how}"])
+    return Report(**said["report"]) if "report" in said else Report(wrong=[f"a world ended with {how}"])
 
 
 def _print(report: dict[str, Any]) -> None:

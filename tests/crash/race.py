@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from crash.family import bear, bury
 from crash.office import START, Home, Office, SteppedClock, make_home
+from crash.progress import Progress
 from crash.upstream import Ledger, Said, Wire
 from postgres import STORES, databases
 from seikyu.errors import VoteRefused
@@ -185,12 +186,14 @@ def lay(home: Home, seats: int, act: Seat) -> Table:
 def race_approvers(folder: Path, rounds: int, database_url: SecretStr | None) -> Table:
     """In each round one action, one vote that counts, one execution."""
     home = make_home(folder, names=("tanaka", "sato", "ito", "kato"), database_url=database_url)
-    table = lay(home, APPROVERS, approve_and_execute)
+    table, progress = lay(home, APPROVERS, approve_and_execute), Progress(rounds, "rounds")
     for index in range(rounds):
         table.office.clock.advance(seconds=60)
         action = table.office.propose(f"{'AD'[index % 2]}-{index}", AMOUNT)
         words = table.play(action=action.id)
+        progress.at(index, len(table.faults))
         table.faults += _unlike_one_execution(table, table.office.find(action.id), words)
+    progress.end()
     table.leave()
     return table
 
@@ -206,7 +209,7 @@ def _unlike_one_execution(table: Table, action: Action, words: Counter[str]) -> 
 def race_totals(folder: Path, rounds: int, database_url: SecretStr | None) -> Table:
     """In each round, a day of its own: exactly what fits is allowed, the rest is denied or asked for."""
     home = make_home(folder, TOTALS, names=("tanaka",), database_url=database_url)
-    table = lay(home, PROPOSERS, ask_for_a_share)
+    table, progress = lay(home, PROPOSERS, ask_for_a_share), Progress(rounds, "rounds")
     rest = PROCESSES * PROPOSERS // len(REQUESTERS) - FITTING
     right = {
         "suzuki approved": FITTING,
@@ -218,8 +221,10 @@ def race_totals(folder: Path, rounds: int, database_url: SecretStr | None) -> Ta
         table.office.clock.at += timedelta(days=DAYS)
         table.office.claims.expire()
         words = table.play(round=index)
+        progress.at(index, len(table.faults))
         table.faults += [] if words == right else [f"round {index}: {dict(words)}"]
     table.faults += _over_the_limit(table.office.store)
+    progress.end()
     table.leave()
     return table
 
