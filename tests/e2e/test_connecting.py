@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sqlite3
 from collections.abc import Callable, Generator
@@ -17,7 +18,9 @@ import pytest
 
 from e2e.connecting import Desk, follow, location, open_desk
 from faults.between import after, resets, says
+from seikyu.models import Connection
 from seikyu.sandbox import freee
+from seikyu.sandbox.mfkessai_data import API_KEY
 from seikyu.settings import Timing
 from seikyu.vault.keys import FILE_NAME
 
@@ -409,6 +412,83 @@ def test_a_login_works_at_its_own_addresses_only(connected: Desk) -> None:
     _write(connected, oauth_url="http://127.0.0.1:9/elsewhere")
 
     assert connected.state() == "undecryptable"
+
+
+def test_a_database_that_locks_after_the_exchange_costs_the_new_login_only(
+    connected: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seikyu.store.sqlite.BUSY_TIMEOUT_S", 0)
+    database = connected.folder / "home" / "seikyu.db"
+    before = connected.grant().sealed
+    with closing(sqlite3.connect(database, isolation_level=None, check_same_thread=False)) as holder:
+
+        async def lock(peer: Any, request: bytes) -> None:
+            holder.execute("BEGIN IMMEDIATE")
+            await peer.say(await connected.wire.ask(request))
+
+        connected.wire.plays("GET /freee/api/1/companies", lock)
+        told = connected.connect()
+        holder.execute("ROLLBACK")
+
+    what, written, _ = lines(told.stderr)
+    assert (told.exit_code, written) == (1, KEPT)
+    assert what == "The database stayed locked for 30 s. The new login was revoked."
+    assert (connected.grant().sealed, connected.oauth.living) == (before, 1)
+
+
+@pytest.mark.parametrize("change", [{"environment": "production"}, {"company": "改名後"}])
+def test_the_same_name_for_another_environment_or_company_starts_anew(connected: Desk, change: dict[str, Any]) -> None:
+    connected.connection = replace(connected.connection, **change)
+    connected.oauth.company = freee.OTHER_COMPANY
+
+    assert connected.connect(company=freee.OTHER_COMPANY).exit_code == 0
+
+
+def test_a_company_written_by_another_name_is_pointed_out(desk: Desk) -> None:
+    desk.oauth.company = freee.OTHER_COMPANY
+    other = desk.connect(company=freee.OTHER_COMPANY)
+    desk.oauth.company = freee.COMPANY
+    desk.connection = replace(desk.connection, company="（株）サンプル")
+    same = desk.connect()
+
+    assert "The names differ; if it is the right company, write its id as `company`" in other.output
+    assert "The names differ" not in same.output
+
+
+@pytest.mark.parametrize("provider,account", [("freee", "1234567"), ("misoca", "4501")])
+def test_a_login_that_was_connected_is_checked_at_its_provider(tmp_path: Path, provider: str, account: str) -> None:
+    with open_desk(tmp_path, provider) as desk:
+        desk.connect()
+        good = desk.call("connections", "--check", "--json")
+        desk.oauth.forget()
+        over = desk.call("connections", "--check", "--json")
+
+    [works], [ended] = json.loads(good.stdout), json.loads(over.stdout)
+    assert (good.exit_code, works["state"], works["account"]["id"]) == (0, "works", account)
+    assert (over.exit_code, ended["works"], "seikyu connect" in ended["next_step"]) == (1, False, True)
+
+
+# a key instead of a login
+
+
+def test_a_key_is_tried_and_the_environment_it_opens_is_shown(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        base_url = f"{desk.wire.origin}/mfkessai/v2"
+        desk.connection = Connection("mfk-main", "mfkessai", "sandbox", "会社", base_url)
+        wrong = desk.run("connect", secret_fd="a-key-of-production")
+        right = desk.run("connect", secret_fd=API_KEY)
+        state = desk.state()
+        gone = desk.run("disconnect")
+
+    host = urlsplit(base_url).netloc
+    assert lines(wrong.stderr) == [
+        f"{host} (sandbox) does not accept this API key; each environment has its own.",
+        KEPT,
+        "Run `seikyu connect mfk-main` again.",
+    ]
+    assert (right.exit_code, state) == (0, "ready")
+    assert f"mfk-main is connected ({host}, sandbox)." in right.output
+    assert "At mfkessai it is still good: end it on mfkessai's own screen." in gone.output
 
 
 # giving it up

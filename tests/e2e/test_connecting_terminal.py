@@ -10,9 +10,11 @@ import pytest
 
 from e2e.connecting import SECRETS, Desk, follow, location, open_desk
 from e2e.typist import Typist, at_a_terminal
+from providers.raw_server import Peer
 from seikyu.sandbox.authorization import OUT_OF_BAND
 
 ELSEWHERE = "https://connect.example.co.jp/back"
+COMPANIES = "GET /freee/api/1/companies"
 
 
 def begin(typist: Typist, desk: Desk) -> str:
@@ -100,7 +102,7 @@ def test_an_address_of_another_request_is_not_taken(tmp_path: Path) -> None:
             assert desk.wire.count("POST /invox/oauth2/token/") == 0
 
 
-@pytest.mark.parametrize("moment", ["waiting", "asked"])
+@pytest.mark.parametrize("moment", ["waiting", "looking", "asked"])
 def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
     with (
         open_desk(tmp_path, "freee") as desk,
@@ -108,8 +110,13 @@ def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment:
     ):
         address = begin(typist, desk)
         typist.reads("Waiting up to")
-        if moment == "asked":
+        if moment == "looking":
+            desk.wire.plays(COMPANIES, _silence)
+        if moment != "waiting":
             follow(address)
+        if moment == "looking":
+            typist.sees(lambda: desk.wire.count(COMPANIES) == 1)
+        if moment == "asked":
             typist.reads("Use it as freee-main")
         typist.stops("Stopped. No login was stored")
 
@@ -149,6 +156,11 @@ def test_disconnecting_asks_before_it_forgets_what_could_not_be_revoked(tmp_path
             forgotten = typist.leaves(), desk.state()
 
     assert (kept, forgotten) == ((1, "ready"), (0, "missing"))
+
+
+async def _silence(peer: Peer, _request: bytes) -> None:
+    """Hears, and never answers."""
+    await peer.writer.wait_closed()
 
 
 async def _deafen(desk: Desk) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,6 +40,13 @@ class Typist:
             if time.monotonic() > until or not self._look():
                 raise AssertionError(f"{pattern!r} never came:\n{self.seen}")
         return found
+
+    def sees(self, is_so: Callable[[], bool]) -> None:
+        """Look at the screen until something is so elsewhere; bounded."""
+        until = time.monotonic() + PATIENCE_S
+        while not is_so():
+            if time.monotonic() > until or not self._look():
+                raise AssertionError(f"it never came to that:\n{self.seen}")
 
     def types(self, line: str) -> None:
         os.write(self.screen, f"{line}\n".encode())

@@ -205,14 +205,7 @@ class Logins:
                 return
 
     def _tell(self, tx: Tx, connection: Connection, account: str | None) -> None:
-        said = {
-            "connection": connection.name,
-            "provider": connection.provider,
-            "environment": connection.environment,
-            "company": connection.company,
-            "account": account,
-        }
-        audit.append(tx, self._clock.now(), CONNECTED, **said)
+        audit.append(tx, self._clock.now(), CONNECTED, **_place(connection), account=account)
 
     async def _refused(self, arrival: Arrival, error: SeikyuError) -> SeikyuError:
         """`error`, with what became of the tokens nobody keeps."""
@@ -228,19 +221,28 @@ class Logins:
 
 
 def known_account(tx: Tx, connection: Connection) -> str | None:
-    """The account this connection last opened for the company it names today; None when it never did.
+    """The account this connection last opened as it is written today; None when it never did, or nobody could tell.
 
-    Whoever writes another company into the configuration starts anew: what was approved names the former one.
+    Whoever writes another company, environment or address into the configuration starts anew: what was approved
+    names the former one.
     """
+    wanted = _place(connection)
     for row in tx.all("logins_connected", kind=CONNECTED):
         said = json.loads(row["record"])
-        if (said["connection"], said["provider"], said["company"]) == (
-            connection.name,
-            connection.provider,
-            connection.company,
-        ):
+        if {name: said[name] for name in wanted} == wanted:
             return None if said["account"] is None else str(said["account"])
     return None
+
+
+def _place(connection: Connection) -> dict[str, str]:
+    """What an approval says of the account it is for."""
+    return {
+        "connection": connection.name,
+        "provider": connection.provider,
+        "environment": connection.environment,
+        "company": connection.company,
+        "base_url": connection.base_url,
+    }
 
 
 def _given_back(connection: Connection, revocation: Revocation) -> Text:

@@ -56,7 +56,8 @@ async def _prove_kessai(http: HttpEdge, connection: Connection, header: Header) 
     """One customer is asked for; MFK's API names no seller. Source: MFK API v2 reference, read 2026-11-21."""
     url = build_url(connection.base_url, "/customers", {})
     answer = await http.read(url, headers=dict([header]), query=[("limit", "1")])
-    body = cast("dict[str, object]", answer.json) if isinstance(answer.json, dict) else {}
+    said = answer.json
+    body = cast("dict[str, object]", said) if isinstance(said, dict) else {}
     if answer.is_success and isinstance(body.get("items"), list):
         return Proof(is_accepted=True, date=_date(answer))
     return _refused_or_odd(answer)
