@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from seikyu import __version__
-from seikyu.errors import ConfigurationError, Lang, Text
+from seikyu.errors import CommitUnknown, ConfigurationError, Lang, StoreBusy, StoreDamaged, Text
 from seikyu.models import Clock, Connection, SystemClock
 from seikyu.settings import Settings, SlackApp, read_settings
 from seikyu.spec import Credential, Effect, Fence, Principal, Tool, ToolAnswer
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from seikyu.pipeline import Pipeline, Rooms
     from seikyu.providers.consent import Consent
     from seikyu.providers.http import HttpEdge
+    from seikyu.store.database import Tx
     from seikyu.surfaces.cli.house import Operations
     from seikyu.surfaces.slack import Errands
     from seikyu.surfaces.slack.api import SlackApi
     from seikyu.vault.grants import TokenResult
     from seikyu.vault.keys import KeyPlaces, KeyRing, KnownRing
+    from seikyu.vault.rotation import Rotation
     from seikyu.vault.secrets import Vault
     from seikyu.vault.tokens import TokenCustodian
 
@@ -140,6 +142,9 @@ class Home:
 
     async def draft(self, action_id: str, changes: Mapping[str, object]) -> Draft:
         return await self.pipeline.draft(action_id, changes, lang=self.lang)
+
+    def rotation(self, os_user: str) -> Rotation:
+        return self._opened.rotation(os_user)
 
     def logins(self) -> _Logins:
         return _Logins(self, self._opened)
@@ -548,6 +553,27 @@ class _Opened:
         request = refresh_request(oauth_server(connection), ourselves, refresh_token)
         return await ask_for_token(self.home.edge, request, fence=fence)
 
+    def rotation(self, os_user: str) -> Rotation:
+        """What gives the vault a new key, in the name of `os_user`."""
+        from seikyu.gate import audit
+        from seikyu.vault.holdings import Appraiser
+        from seikyu.vault.keepsakes import addresses
+        from seikyu.vault.rotation import Rotation
+
+        def tell(tx: Tx, kind: str, /, **record: Any) -> None:  # noqa: ANN401 - JSON
+            audit.append(tx, self.clock.now(), kind, os_user=os_user, **record)
+
+        settings = self.home.settings
+        return Rotation(
+            self.store,
+            self.clock,
+            places=self.home.key_places,
+            appraiser=Appraiser(addresses(settings.connections, settings.slack), self.clock, self.presence),
+            tell=tell,
+            home=settings.home,
+            is_shared=settings.database_url is not None,
+        )
+
     def approval_rooms(self) -> Any:  # noqa: ANN401 - seikyu.surfaces.web.ApprovalRooms
         """What the approval page walks into."""
         from seikyu.surfaces.web import ApprovalRooms
@@ -622,12 +648,12 @@ class _Opened:
         await self.executor.execute(action_id)
 
     def _page_key(self) -> bytes:
-        """For the tokens of the page's forms: from the master key, so that replicas agree; else for this process."""
+        """For the tokens of the page's forms: from the vault, so that replicas agree; else for this process."""
         import os
 
         try:
-            return self.home.key_ring().current.purpose_key(b"web-session")
-        except ConfigurationError:
+            return self.keepsakes.page_key()
+        except (ConfigurationError, StoreBusy, StoreDamaged, CommitUnknown):  # the page is there to say what is wrong
             return os.urandom(32)
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ They lie sealed in the same table as the connections' secrets, under names no co
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +17,9 @@ from pydantic import SecretBytes, SecretStr
 from seikyu.errors import LoginRequired, StoreDamaged, Text
 from seikyu.models import Clock, Connection, moment, timestamp
 from seikyu.settings import SlackApp
-from seikyu.store.database import Row, Store
-from seikyu.vault.keys import KeyRingSource, KnownRing
+from seikyu.store.database import Row, Store, Tx
+from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
+from seikyu.vault.sealing import row_to_open, write_sealed
 from seikyu.vault.seals import Label, seal, unseal
 
 if TYPE_CHECKING:
@@ -46,9 +48,20 @@ SEALING_KEY: Final = Place("house/seal", "seikyu", "", "seal")
 """Of the Ed25519 key with which this server seals votes from Slack."""
 
 
+PAGE_KEY: Final = Place("house/page", "seikyu", "", "page")
+"""Of the key that binds the page's forms to browser and content."""
+
+
 def slack_place(app: SlackApp) -> Place:
     """Of the bot token and the signing secret of the Slack app."""
     return Place("house/slack", "slack", app.base_url, "slack")
+
+
+def addresses(connections: Iterable[Connection], slack: SlackApp | None) -> dict[str, str]:
+    """What each row of secrets is bound to, by the row's name."""
+    by_connection = {name: row.base_url for row in connections for name in (row.name, webhook_place(row).name)}
+    ours = [SEALING_KEY, PAGE_KEY, *([] if slack is None else [slack_place(slack)])]
+    return by_connection | {place.name: place.address for place in ours}
 
 
 class Keepsakes:
@@ -61,22 +74,32 @@ class Keepsakes:
 
     def put(self, place: Place, words: Mapping[str, str]) -> None:
         """Keep `words`, in place of what was there. Raises `ConfigurationError` without a usable master key."""
-        key, now = self._ring.current, self._clock.now()
+        write_sealed(self._store, self._ring, lambda tx, key: self._put(tx, key, place, words))
+
+    def put_first(self, place: Place, words: Mapping[str, str]) -> None:
+        """Keep `words` unless something is kept there: of two processes the first counts. Raises as `put`."""
+
+        def write(tx: Tx, key: MasterKey) -> None:
+            if tx.one("secret", connection=place.name) is None:
+                self._put(tx, key, place, words)
+
+        write_sealed(self._store, self._ring, write)
+
+    def _put(self, tx: Tx, key: MasterKey, place: Place, words: Mapping[str, str]) -> None:
+        former = tx.one("secret", connection=place.name)
+        generation = 1 if former is None else int(former["generation"]) + 1
         plain = SecretBytes(json.dumps(dict(words)).encode())
-        with self._store.write() as tx:
-            former = tx.one("secret", connection=place.name)
-            generation = 1 if former is None else int(former["generation"]) + 1
-            tx.run(
-                "put_secret",
-                connection=place.name,
-                provider=place.provider,
-                kind=place.kind,
-                key_id=key.id,
-                sealed=seal(key, _label(place, generation), plain),
-                generation=generation,
-                expires_at=None,
-                obtained_at=timestamp(now),
-            )
+        tx.run(
+            "put_secret",
+            connection=place.name,
+            provider=place.provider,
+            kind=place.kind,
+            key_id=key.id,
+            sealed=seal(key, _label(place, generation), plain),
+            generation=generation,
+            expires_at=None,
+            obtained_at=timestamp(self._clock.now()),
+        )
 
     def get(self, place: Place) -> dict[str, SecretStr] | None:
         """What is kept there; None when nothing is.
@@ -85,8 +108,7 @@ class Keepsakes:
             StoreDamaged: it does not open.
             ConfigurationError: no usable master key.
         """
-        with self._store.read() as tx:
-            row = tx.one("secret", connection=place.name)
+        row = row_to_open(self._store, self._ring, place.name)
         return None if row is None else self._opened(place, row)
 
     def word(self, place: Place, name: str) -> SecretStr:
@@ -133,9 +155,18 @@ class Keepsakes:
             raise _missing(SEALING_KEY)
         if words is not None:
             return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(words["key"].get_secret_value()))
-        made = Ed25519PrivateKey.generate()
-        self.put(SEALING_KEY, {"key": made.private_bytes_raw().hex()})
-        return made
+        self.put_first(SEALING_KEY, {"key": Ed25519PrivateKey.generate().private_bytes_raw().hex()})
+        return self.sealing_key()
+
+    def page_key(self) -> bytes:
+        """32 bytes for the tokens of the page's forms; made when there is none.
+
+        Kept, not derived from the master key: a form that was shown before a rotation counts after it, at every
+        replica. Raises as `get`.
+        """
+        if self.get(PAGE_KEY) is None:
+            self.put_first(PAGE_KEY, {"key": secrets.token_hex(32)})
+        return bytes.fromhex(self.word(PAGE_KEY, "key").get_secret_value())
 
     def _opened(self, place: Place, row: Row) -> dict[str, SecretStr]:
         key = self._ring.by_id(row["key_id"])

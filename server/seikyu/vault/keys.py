@@ -111,6 +111,10 @@ class KeyPlaces:
                 raise _contradiction(first, other)
         return ring
 
+    def counting(self) -> KeyPlace:
+        """The place that counts, or the first of several that agree."""
+        return self._counting()[0]
+
     def sole(self) -> KeyPlace:
         """The only place that counts: what is to be rotated.
 

@@ -40,7 +40,7 @@ class MasterKey:
         return hashlib.sha256(b"seikyu master key id\0" + self.raw.get_secret_value()).hexdigest()[:16]
 
     def purpose_key(self, purpose: bytes) -> bytes:
-        """32 bytes for one use, such as `b"web-session"`; no use learns another's. Source: RFC 5869."""
+        """32 bytes for one use, such as `b"secret-row"`; no use learns another's. Source: RFC 5869."""
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

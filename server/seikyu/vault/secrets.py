@@ -20,6 +20,7 @@ from seikyu.spec import Connection
 from seikyu.store.database import Row, Store, Tx
 from seikyu.vault.grants import TokenAnswer
 from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
+from seikyu.vault.sealing import row_to_open, write_sealed
 from seikyu.vault.seals import Label, seal, unseal
 
 LONGEST_LIFE_S: Final = 400 * 86_400
@@ -170,7 +171,7 @@ class Vault:
     def state(self, connection: Connection) -> SecretState:
         """How the secret stands, in the words a person is told. Raises nothing for what is wrong with it."""
         try:
-            row = self._row(connection)
+            row = self._row_to_open(connection)
             if row is not None and row["kind"] == "oauth":
                 return _told(self._grant(connection, row), self._clock.now())
             self.api_key(connection)
@@ -188,7 +189,7 @@ class Vault:
             StoreDamaged: the row does not open.
             ConfigurationError: no usable master key.
         """
-        return self._opened(connection, self._row(connection), _ApiKey).api_key
+        return self._opened(connection, self._row_to_open(connection), _ApiKey).api_key
 
     def grant(self, connection: Connection) -> Grant:
         """The stored grant, as it is now in the database.
@@ -198,7 +199,7 @@ class Vault:
             StoreDamaged: the row does not open.
             ConfigurationError: no usable master key.
         """
-        return self._grant(connection, self._row(connection))
+        return self._grant(connection, self._row_to_open(connection))
 
     def replace_grant(
         self,
@@ -211,24 +212,38 @@ class Vault:
     ) -> bool:
         """Put the next generation in the place of `grant`; False when that grant is no longer the stored one.
 
-        The key was loaded when `grant` was opened: one that is gone meanwhile does not lose the new tokens.
+        The key was loaded when `grant` was opened: one that is gone meanwhile does not lose the new tokens. Neither
+        does a rotation, which seals the same grant anew.
         """
-        key = self._ring.current
-        connection = grant.connection
-        sealed = _sealed(key, connection, secret, grant.generation + 1)
-        with self.store.write() as tx:
-            changed = tx.run(
+
+        def write(tx: Tx, key: MasterKey) -> int:
+            return tx.run(
                 "renew_secret",
-                connection=connection.name,
+                connection=grant.connection.name,
                 generation=grant.generation,
                 was_sealed=grant.sealed,
                 key_id=key.id,
-                sealed=sealed,
+                sealed=_sealed(key, grant.connection, secret, grant.generation + 1),
                 state=state,
                 expires_at=timestamp(expires_at),
                 obtained_at=timestamp(obtained_at),
             )
-        return changed == 1
+
+        if write_sealed(self.store, self._ring, write) == 1:
+            return True
+        same = self._sealed_anew(grant)
+        return same is not None and self.replace_grant(
+            same, secret, state=state, obtained_at=obtained_at, expires_at=expires_at
+        )
+
+    def _sealed_anew(self, grant: Grant) -> Grant | None:
+        """The very grant under another seal; None when it is another one, or does not open."""
+        try:
+            found = self.grant(grant.connection)
+        except (LoginRequired, StoreDamaged, ConfigurationError):
+            return None
+        is_same = (found.generation, found.secret) == (grant.generation, grant.secret)
+        return found if is_same and found.sealed != grant.sealed else None
 
     def _put(
         self,
@@ -239,8 +254,7 @@ class Vault:
         expires_at: datetime | None,
         also: Also,
     ) -> None:
-        key = self._ring.current
-        with self.store.write() as tx:
+        def write(tx: Tx, key: MasterKey) -> None:
             former = tx.one("secret", connection=connection.name)
             generation = 1 if former is None else int(former["generation"]) + 1
             tx.run(
@@ -255,6 +269,11 @@ class Vault:
                 obtained_at=timestamp(obtained_at),
             )
             also(tx)
+
+        write_sealed(self.store, self._ring, write)
+
+    def _row_to_open(self, connection: Connection) -> Row | None:
+        return row_to_open(self.store, self._ring, connection.name)
 
     def _row(self, connection: Connection) -> Row | None:
         with self.store.read() as tx:

@@ -28,3 +28,17 @@ WHERE connection = :connection AND generation = :generation AND sealed = :was_se
 UPDATE secret SET state = :to_state, lease_owner = NULL, lease_until = :not_before
 WHERE connection = :connection AND generation = :generation AND sealed = :sealed AND state = :from_state
 AND lease_owner = :lease_owner AND lease_until = :lease_until;
+
+-- name: secrets
+SELECT connection, provider, kind, key_id, sealed, generation, lease_owner, lease_until
+FROM secret ORDER BY connection;
+
+-- name: reseal_secret!
+UPDATE secret SET key_id = :key_id, sealed = :sealed
+WHERE connection = :connection AND generation = :generation AND sealed = :was_sealed;
+
+-- name: dropped_key^
+SELECT dropped_at FROM dropped_key WHERE key_id = :key_id;
+
+-- name: drop_key!
+INSERT INTO dropped_key (key_id, dropped_at) VALUES (:key_id, :dropped_at) ON CONFLICT (key_id) DO NOTHING;

@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "reconcile": ("decisions", "reconcile"),
     "freeze": ("freezing", "freeze"),
     "unfreeze": ("freezing", "unfreeze"),
+    "vault": ("vault", "group"),
     "outbox": ("outbox", "outbox"),
     "audit": ("audit_log", "audit"),
     "policy": ("policies", "policy"),

@@ -13,7 +13,7 @@ from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.secrets import read_secret
 
 
-def _os_user() -> str:
+def os_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in some containers
@@ -27,7 +27,7 @@ def _os_user() -> str:
 def freeze(house: House, operator: str | None, reason: str) -> None:
     """緊急停止 / Stop every send at once. No passphrase: stopping is always safe."""
     rooms = house.rooms()
-    done = freezing.freeze(rooms.store, rooms.clock, os_user=_os_user(), operator=operator, reason=reason)
+    done = freezing.freeze(rooms.store, rooms.clock, os_user=os_user(), operator=operator, reason=reason)
     screen.say(done.text, house.lang, "bold red")
     screen.say(
         Text("解除は seikyu unfreeze --by 操作者名 です。", "Lift it with `seikyu unfreeze --by OPERATOR`."), house.lang
@@ -49,5 +49,5 @@ def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None) ->
     screen.console(stderr=True).print(seen.text.say(house.lang), style="bold red")
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    rooms.restoration.lift(seen, key=key, os_user=_os_user(), reason=reason)
+    rooms.restoration.lift(seen, key=key, os_user=os_user(), reason=reason)
     screen.say(Text("凍結を解除しました。", "The freeze is lifted."), house.lang, "green")

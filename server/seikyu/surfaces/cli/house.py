@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from seikyu.settings import Settings, SlackApp
     from seikyu.spec import OpenFile, Tool, WriteOperation
     from seikyu.store.database import Store
+    from seikyu.vault.rotation import Rotation
 
 ResultT = TypeVar("ResultT")
 
@@ -163,6 +164,10 @@ class House(Protocol):
 
     def browse(self, address: str) -> bool:
         """Show `address` in the person's browser; False when there is no display."""
+        ...
+
+    def rotation(self, os_user: str) -> Rotation:
+        """What gives the vault a new key, in the name of that user of the operating system."""
         ...
 
     def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
