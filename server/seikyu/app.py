@@ -556,8 +556,7 @@ class _Opened:
     def rotation(self, os_user: str) -> Rotation:
         """What gives the vault a new key, in the name of `os_user`."""
         from seikyu.gate import audit
-        from seikyu.vault.holdings import Appraiser
-        from seikyu.vault.keepsakes import addresses
+        from seikyu.vault.holdings import Appraiser, bindings
         from seikyu.vault.rotation import Rotation
 
         def tell(tx: Tx, kind: str, /, **record: Any) -> None:  # noqa: ANN401 - JSON
@@ -568,7 +567,7 @@ class _Opened:
             self.store,
             self.clock,
             places=self.home.key_places,
-            appraiser=Appraiser(addresses(settings.connections, settings.slack), self.clock, self.presence),
+            appraiser=Appraiser(bindings(settings.connections, settings.slack), self.clock, self.presence),
             tell=tell,
             home=settings.home,
             is_shared=settings.database_url is not None,

@@ -14,8 +14,8 @@ from seikyu.settings import SlackApp
 from seikyu.spec import Connection
 from seikyu.store.database import Row, Store, Tx
 from seikyu.store.presence import Presence
-from seikyu.vault.holdings import Appraiser
-from seikyu.vault.keepsakes import Keepsakes, addresses, slack_place, webhook_place
+from seikyu.vault.holdings import Appraiser, bindings
+from seikyu.vault.keepsakes import Keepsakes, slack_place, webhook_place
 from seikyu.vault.keys import KeyPlaces, KnownRing, create_key_file
 from seikyu.vault.rotation import Progress, Rotated, Rotation
 from seikyu.vault.secrets import Vault
@@ -23,7 +23,11 @@ from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, MFK, SetClock,
 
 SLACK = SlackApp("T1", "A1", "C1")
 WEBHOOK = webhook_place(MFK)
-ROWS = ["freee-tokyo", "house/page", "house/seal", "house/slack", "mfk-main", "mfk-main/webhook"]
+ELSEWHERE = Connection(
+    "misoca-main", "misoca", "sandbox", "45", "http://127.0.0.1:1", {"oauth_url": "http://127.0.0.1:2"}
+)
+"""Bound to two addresses."""
+ROWS = ["freee-tokyo", "house/page", "house/seal", "house/slack", "mfk-main", "mfk-main/webhook", "misoca-main"]
 
 
 def silent(_done: int, _total: int) -> None:
@@ -40,7 +44,7 @@ class House:
     presence: Presence
     places: KeyPlaces = field(init=False)
     is_shared: bool = False
-    connections: tuple[Connection, ...] = (FREEE, MFK)
+    connections: tuple[Connection, ...] = (FREEE, MFK, ELSEWHERE)
     other_appraiser: Appraiser | None = None
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     pauses: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
@@ -49,10 +53,11 @@ class House:
         self.places = KeyPlaces(self.home, variable=None)
 
     def fill(self) -> House:
-        """Six rows: a grant, an API key, a webhook's secret, Slack's, the sealing key, the page's key."""
+        """Seven rows: two grants, an API key, a webhook's secret, Slack's, the sealing key, the page's key."""
         create_key_file(self.home)
         vault, kept = self.vault(), self.keepsakes()
         vault.put_grant(FREEE, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET), answer=tokens(0))
+        vault.put_grant(ELSEWHERE, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET), answer=tokens(7))
         vault.put_api_key(MFK, SecretStr(API_KEY))
         kept.put_signing_secret(WEBHOOK, SecretStr("webhook-5ec4e7"))
         kept.put_signing_secret(slack_place(SLACK), SecretStr("signing-5ec4e7"), token=SecretStr("bot-5ec4e7"))
@@ -76,7 +81,7 @@ class House:
         """Everything that is sealed, opened."""
         vault, kept = vault or self.vault(), kept or self.keepsakes()
         return {
-            "grant": vault.grant(FREEE).secret,
+            "grants": [vault.grant(FREEE).secret, vault.grant(ELSEWHERE).secret],
             "api_key": vault.api_key(MFK).get_secret_value(),
             "webhook": kept.signing_secrets(WEBHOOK),
             "slack": kept.get(slack_place(SLACK)),
@@ -92,7 +97,7 @@ class House:
             self.store,
             self.clock,
             places=places or self.places,
-            appraiser=self.other_appraiser or Appraiser(addresses(self.connections, SLACK), self.clock, self.presence),
+            appraiser=self.other_appraiser or Appraiser(bindings(self.connections, SLACK), self.clock, self.presence),
             tell=tell,
             home=self.home,
             is_shared=self.is_shared,

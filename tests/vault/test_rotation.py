@@ -7,8 +7,8 @@ from pydantic import SecretStr
 from seikyu.errors import ConfigurationError, NotAllowed, StoreDamaged
 from seikyu.store.database import Row, Store
 from seikyu.store.presence import Presence
-from seikyu.vault.holdings import Appraiser, Holding, Standing
-from seikyu.vault.keepsakes import addresses, slack_place
+from seikyu.vault.holdings import Appraiser, Holding, Standing, bindings
+from seikyu.vault.keepsakes import slack_place
 from seikyu.vault.key_file import KeyFile
 from seikyu.vault.keys import KeyPlaces, KeyRing, MasterKey
 from seikyu.vault.renewals import LEASE_S, Advice, Renewals
@@ -140,7 +140,7 @@ class Overtaken(Appraiser):
     """Somebody logs in between the look at a row and its new seal."""
 
     def __init__(self, house: House) -> None:
-        super().__init__(addresses([FREEE, MFK], SLACK), house.clock, house.presence)
+        super().__init__(bindings(house.connections, SLACK), house.clock, house.presence)
         self._vault = house.vault()
         self._is_over = False
 
@@ -260,12 +260,12 @@ def test_many_rows_are_sealed_anew_some_at_a_time_and_progress_is_told(house: Ho
     def on_progress(done: int, total: int) -> None:
         told.append((done, total))
 
-    house.connections = FREEE, MFK, *many
+    house.connections = *house.connections, *many
 
     done = house.rotate(on_progress=on_progress)
 
-    assert (done.left, told) == ([], [(50, count + 6), (100, count + 6), (count + 6, count + 6)])
-    assert [len(record.get("rows", [])) for _, record in house.told] == [0, 50, 50, 16]
+    assert (done.left, told) == ([], [(50, count + 7), (100, count + 7), (count + 7, count + 7)])
+    assert [len(record.get("rows", [])) for _, record in house.told] == [0, 50, 50, 17]
 
 
 def test_the_log_is_told_which_keys_and_rows_and_no_more(house: House) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,10 +12,14 @@ from pydantic import SecretBytes
 
 from seikyu.errors import Text
 from seikyu.models import Clock, moment
+from seikyu.settings import SlackApp
+from seikyu.spec import Connection
 from seikyu.store.database import Row
 from seikyu.store.presence import Presence
+from seikyu.vault.keepsakes import PAGE_KEY, SEALING_KEY, slack_place, webhook_place
 from seikyu.vault.rings import KeyRing
 from seikyu.vault.seals import Label, unseal
+from seikyu.vault.secrets import addresses_of
 
 
 class Standing(StrEnum):
@@ -47,6 +51,16 @@ WHY: Final[Mapping[Standing, Text]] = {
 }
 
 
+def bindings(connections: Iterable[Connection], slack: SlackApp | None) -> dict[str, str]:
+    """The address each row of secrets is bound to, by the row's name."""
+    ours = [SEALING_KEY, PAGE_KEY, *([] if slack is None else [slack_place(slack)])]
+    found = {place.name: place.address for place in ours}
+    for row in connections:
+        webhook = webhook_place(row)
+        found |= {row.name: addresses_of(row), webhook.name: webhook.address}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One row, and what is sealed in it when it opens."""
@@ -62,7 +76,7 @@ class Holding:
 
 
 class Appraiser:
-    """Says how rows stand. `addresses` is what each name is bound to; see `keepsakes.addresses`."""
+    """Says how rows stand. `addresses` are the `bindings`."""
 
     def __init__(self, addresses: Mapping[str, str], clock: Clock, presence: Presence) -> None:
         self._addresses = addresses

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -55,13 +55,6 @@ PAGE_KEY: Final = Place("house/page", "seikyu", "", "page")
 def slack_place(app: SlackApp) -> Place:
     """Of the bot token and the signing secret of the Slack app."""
     return Place("house/slack", "slack", app.base_url, "slack")
-
-
-def addresses(connections: Iterable[Connection], slack: SlackApp | None) -> dict[str, str]:
-    """What each row of secrets is bound to, by the row's name."""
-    by_connection = {name: row.base_url for row in connections for name in (row.name, webhook_place(row).name)}
-    ours = [SEALING_KEY, PAGE_KEY, *([] if slack is None else [slack_place(slack)])]
-    return by_connection | {place.name: place.address for place in ours}
 
 
 class Keepsakes:

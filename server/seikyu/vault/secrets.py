@@ -290,7 +290,7 @@ class Vault:
         if row is None or row["provider"] != connection.provider or row["kind"] != _KINDS[model]:
             raise _not_connected(connection)
         key = self._key(connection, row["key_id"])
-        label = Label(connection.name, row["provider"], _addresses(connection), row["kind"], row["generation"])
+        label = Label(connection.name, row["provider"], addresses_of(connection), row["kind"], row["generation"])
         plain = unseal(key, label, str(row["sealed"]))
         if plain is None:
             raise _damaged(connection, _CHANGED)
@@ -317,11 +317,11 @@ def _words(scope: str | None) -> frozenset[str]:
 
 
 def _sealed(key: MasterKey, connection: Connection, secret: BaseModel, generation: int) -> str:
-    label = Label(connection.name, connection.provider, _addresses(connection), _KINDS[type(secret)], generation)
+    label = Label(connection.name, connection.provider, addresses_of(connection), _KINDS[type(secret)], generation)
     return seal(key, label, _plain(secret))
 
 
-def _addresses(connection: Connection) -> str:
+def addresses_of(connection: Connection) -> str:
     """Everywhere a secret may be sent: who changes one of these addresses in the configuration gets nothing."""
     others = (f"{name}={connection.options[name]}" for name in _ADDRESSES if name in connection.options)
     return " ".join((connection.base_url, *others))
