@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from seikyu.errors import NotFound
+from seikyu.errors import NotFound, StoreDamaged
 from seikyu.gate.actions import Action, find
 from seikyu.gate.anchors import Anchor
 from seikyu.gate.notices import Notice
@@ -49,7 +49,7 @@ class CommandNotifier:
         """The action as it is now. What others wrote is data: capped, and nothing invisible is in it."""
         try:
             return None if action_id is None else self._described(action_id)
-        except (NotFound, ValueError, KeyError):  # not as we wrote it: the notice itself still has to be told
+        except (NotFound, StoreDamaged, KeyError):  # not as we wrote it: the notice itself still has to be told
             return None
 
     def _described(self, action_id: str) -> dict[str, Any]:
