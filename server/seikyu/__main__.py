@@ -12,10 +12,10 @@ def main() -> None:
     (`app` wakes it before it serves), which is a tenth of the start-up.
     """
     gc.disable()
-    from seikyu.app import open_house
+    from seikyu.app import find_patient, open_house
     from seikyu.surfaces.cli.commands import build
 
-    build(open_house)()
+    build(open_house, find_patient)()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -25,21 +27,26 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from seikyu.gate.anchor_copies import AnchorCopies
+    from seikyu.gate.anchors import AnchorFile
     from seikyu.gate.connections import Checkup
     from seikyu.gate.delivery import Delivery
     from seikyu.gate.execution import Client, OnStep
     from seikyu.gate.logins import Arrival, Revocation
     from seikyu.gate.notices import Notifier
     from seikyu.gate.policy import PolicyBook
+    from seikyu.gate.restoration import Restoration
     from seikyu.gate.revisions import Draft
     from seikyu.pipeline import Pipeline, Rooms
     from seikyu.providers.consent import Consent
     from seikyu.providers.http import HttpEdge
-    from seikyu.store.database import Tx
+    from seikyu.store.database import Store, Tx
+    from seikyu.store.looking import Condition
     from seikyu.surfaces.cli.house import Operations
+    from seikyu.surfaces.doctor.reading import Reading
     from seikyu.surfaces.slack import Errands
     from seikyu.surfaces.slack.api import SlackApi
     from seikyu.vault.grants import TokenResult
+    from seikyu.vault.keepsakes import Keepsakes
     from seikyu.vault.keys import KeyPlaces, KeyRing, KnownRing
     from seikyu.vault.rotation import Rotation
     from seikyu.vault.secrets import Vault
@@ -532,10 +539,12 @@ class _Opened:
 
     def credential(self, connection: Connection) -> Credential:
         """What opens the provider's door for a connection."""
+        from seikyu.providers.authorization import has_oauth
         from seikyu.vault.credentials import ApiKeyCredential, BearerCredential
 
-        is_keyed = connection.provider == "mfkessai"
-        return ApiKeyCredential(self.vault, connection) if is_keyed else BearerCredential(self.custodian, connection)
+        if has_oauth(connection):
+            return BearerCredential(self.custodian, connection)
+        return ApiKeyCredential(self.vault, connection)
 
     async def _refresh(
         self,
@@ -648,8 +657,6 @@ class _Opened:
 
     def _page_key(self) -> bytes:
         """For the tokens of the page's forms: from the vault, so that replicas agree; else for this process."""
-        import os
-
         try:
             return self.keepsakes.page_key()
         except (ConfigurationError, StoreBusy, StoreDamaged, CommitUnknown):  # the page is there to say what is wrong
@@ -767,6 +774,112 @@ class _GivenKey:
     async def header(self, *, refused: str | None = None) -> tuple[str, str]:
         del refused
         return "apikey", self._api_key.get_secret_value()
+
+
+class _Examined:
+    """An installation as `seikyu doctor` looks at it: each room opened by the check that needs it, none changed."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.settings = reading.settings
+        self.lang: Lang = reading.settings.lang
+        self.clock: Clock = SystemClock()
+        self.environ: Mapping[str, str] = os.environ
+        self._home = Home(reading.settings)
+        self.key_places = self._home.key_places
+        self.book = self._home.book()
+        self._store: Store | None = None
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def store(self) -> Store:
+        from seikyu.store.looking import store_to_look_at
+
+        with self._one_at_a_time:
+            if self._store is None:
+                self._store = store_to_look_at(self.settings.store_place)
+            return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def vault(self) -> Vault:
+        from seikyu.vault.secrets import Vault
+
+        return Vault(self.store, self.clock, self._home.known_ring)
+
+    @property
+    def keepsakes(self) -> Keepsakes:
+        from seikyu.vault.keepsakes import Keepsakes
+
+        return Keepsakes(self.store, self.clock, self._home.known_ring)
+
+    @property
+    def anchors(self) -> AnchorFile:
+        from seikyu.gate.anchors import AnchorFile
+
+        return AnchorFile(self.settings.anchors_file)
+
+    @property
+    def restoration(self) -> Restoration:
+        from seikyu.gate.journal import Journal
+        from seikyu.gate.restoration import Restoration
+
+        settings = self.settings
+        journal = Journal(settings.sent_folder)
+        return Restoration(self.store, self.clock, settings.timing, journal=journal, anchors=self.anchors)
+
+    def condition(self, *, seconds: int) -> Condition | None:
+        from seikyu.store.looking import condition
+
+        return condition(self.settings.store_place, seconds=seconds)
+
+    def anchors_behind(self) -> int:
+        from seikyu.gate.anchor_copies import AnchorCopies
+        from seikyu.gate.hooks import AnchorCommand
+
+        sink = AnchorCommand(self.settings.anchor_command)
+        return len(AnchorCopies(self.store, self.clock, self.anchors, sink).behind())
+
+    def checkups(self) -> Sequence[Checkup]:
+        from seikyu.gate.connections import Checkups
+
+        connections = self.settings.connections
+        return self._asking(lambda edge: Checkups(edge, self.vault, self.clock).all(connections))
+
+    def ask_slack(self) -> Mapping[str, Any]:
+        from seikyu.surfaces.slack.api import SlackApi
+        from seikyu.vault.keepsakes import slack_place
+
+        app = self.settings.slack
+        if app is None:
+            return {}
+        token = self.keepsakes.word(slack_place(app), "token")
+        return self._asking(lambda edge: SlackApi(edge, app, self.clock, lambda: token).call("auth.test", {}))
+
+    def _asking(self, work: Callable[[HttpEdge], Awaitable[ResultT]]) -> ResultT:
+        """Ask somebody outside, over connections of this question's own: each check has a thread and a loop."""
+        from seikyu.providers.http import HttpEdge, quiet_http_logs
+
+        async def asked() -> ResultT:
+            edge = HttpEdge(clock=self.clock)
+            try:
+                return await work(edge)
+            finally:
+                await edge.aclose()
+
+        quiet_http_logs()
+        return anyio.run(asked)
+
+
+def find_patient() -> _Examined:
+    """The installation the environment describes, as far as it can be read. Raises nothing for what is wrong."""
+    from seikyu.surfaces.doctor.reading import read_all, unread
+    from seikyu.surfaces.doctor.rounds import bounded
+
+    return _Examined(bounded(read_all, limit_s=5, instead=unread))
 
 
 def open_house() -> Home:

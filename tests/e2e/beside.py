@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from gate.stage import POLICY
-from seikyu.app import Home, open_house
+from seikyu.app import Home, find_patient, open_house
 from seikyu.sandbox.invox import COMPANY_CODE
 from seikyu.sandbox.invox_oauth import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 from seikyu.sandbox.mfkessai_data import API_KEY
@@ -109,7 +109,7 @@ base_url = "{self.invox_url}"
 
     def run(self, *arguments: str) -> Result:
         """A `seikyu` command in this process, as its `main` runs it."""
-        return CliRunner(env=self.environment).invoke(build(open_house), arguments)
+        return CliRunner(env=self.environment).invoke(build(open_house, find_patient), arguments)
 
     @contextmanager
     def opened(self) -> Generator[Home]:
@@ -120,6 +120,17 @@ base_url = "{self.invox_url}"
             yield home
         finally:
             home.close()
+
+    def snapshot(self) -> dict[str, tuple[int, int, bytes]]:
+        """Everything in both folders: its mode, when it was changed, and its content."""
+        return {
+            str(path.relative_to(self.folder)): (
+                path.lstat().st_mode,
+                path.lstat().st_mtime_ns,
+                path.read_bytes() if path.is_file() else b"",
+            )
+            for path in sorted(self.folder.rglob("*"))
+        }
 
     def connect(self) -> None:
         """Both accounts, with logins that work."""

@@ -17,6 +17,7 @@ import anyio
 from seikyu.errors import NOTHING, LoginRequired, SeikyuError, Text
 from seikyu.gate.facts import counterparty_key
 from seikyu.models import Clock, Connection, shown, timestamp
+from seikyu.providers.authorization import has_oauth
 from seikyu.providers.oauth import Account
 from seikyu.providers.proofs import Header, Proof, prove
 from seikyu.spec import Credential
@@ -145,7 +146,7 @@ class Checkups:
         if login.stored in _WITHOUT_A_CALL:
             standing, what = _WITHOUT_A_CALL[login.stored]
             return _checkup(login, standing, what, connect_again(connection))
-        if connection.provider not in _WITH_A_KEY:
+        if has_oauth(connection):
             login.grant = await store.run(lambda: self._vault.grant(connection))
         await self._try(login)
         if login.proof is None:
@@ -285,9 +286,6 @@ def _broke_off(error: Exception) -> Text:
     name = type(error).__name__  # its words may hold anything
     return Text(f"確認が途中で止まりました（{name}）。", f"The check broke off ({name}).")
 
-
-_WITH_A_KEY: Final = frozenset({"mfkessai"})
-"""Opened by an API key; all others by OAuth."""
 
 NAME_COMPANIES: Final = frozenset({"freee"})
 """Whose answer names a company; elsewhere the name is a person's, and only an id can be compared."""

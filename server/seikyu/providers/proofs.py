@@ -85,21 +85,36 @@ async def _prove_by_account(http: HttpEdge, connection: Connection, header: Head
     if question is None:
         return Proof(is_accepted=None, why=_NO_QUESTION)
     answer = await http.read(question.url, headers=dict([header]))
-    account = question.read(answer.json, company) if answer.is_success else None
-    if account is None:
+    if not answer.is_success:
         return _refused_or_odd(answer)
+    account = question.read(answer.json, company)
+    if account is None:
+        return Proof(is_accepted=None, why=_NOBODY, date=_date(answer))
     return Proof(is_accepted=True, account=account, date=_date(answer))
 
 
 def _refused_or_odd(answer: HttpAnswer) -> Proof:
     """A 401 in JSON is the API's own word; any other answer, or a page, may come from something before it."""
-    if answer.status == _UNAUTHORIZED and answer.is_json:
+    if answer.status == _UNAUTHORIZED and answer.is_json and _code(answer) in _HEALED_BY_A_NEW_TOKEN:
         return Proof(is_accepted=False, date=_date(answer))
     why = Text(
         f"HTTP {answer.status} の応答では、ログインが有効か分かりません。",
         f"Its answer (HTTP {answer.status}) does not tell whether the login works.",
     )
     return Proof(is_accepted=None, why=why, date=_date(answer))
+
+
+def _code(answer: HttpAnswer) -> str | None:
+    read = answer.json
+    code = cast("dict[str, object]", read).get("code") if isinstance(read, dict) else None
+    return code if isinstance(code, str) else None
+
+
+_HEALED_BY_A_NEW_TOKEN: Final = frozenset({None, "expired_access_token", "invalid_access_token"})
+"""The `code` of a 401. freee has others, such as `source_ip_address_limit`, that no renewal heals.
+
+Source: freee Developers Community, "アクセストークンの有効期限", read 2026-11-21.
+"""
 
 
 def _date(answer: HttpAnswer) -> datetime | None:
@@ -114,5 +129,9 @@ def _date(answer: HttpAnswer) -> datetime | None:
 _NOTHING_TO_READ: Final = Text(
     "invox の API には読み取りがなく、応答からはログインが有効か分かりません。",
     "invox's API has nothing to read, and its answers do not tell whether the login works.",
+)
+_NOBODY: Final = Text(
+    "どの会社のログインかを答えないか、この会社が見えなくなっています。",
+    "It does not say whose account this is, or the login no longer sees that company.",
 )
 _NO_QUESTION: Final = Text("この提供元には確かめる方法がまだありません。", "There is no way yet to ask this provider.")

@@ -30,12 +30,12 @@ _STEPS: Final = 10_000
 """Of SQLite's machine, between two looks at the clock; well under a millisecond."""
 
 _UNFINISHED: Final = Text(
-    "データベースに、終わっていない書き込みの控え（-wal）が残っています。",
-    "A journal (-wal) lies beside the database that nobody has taken in.",
+    "書き込みの控え（-wal）が残っているか、他のプログラムがデータベースを占有しています。",
+    "A journal (-wal) lies beside the database that nobody has taken in, or a program holds it alone.",
 )
 _FINISH: Final = Text(
-    "seikyu actions など普通の命令が取り込みます。その後もう一度調べてください。",
-    "Any other command, such as `seikyu actions`, takes it in; then look again.",
+    "占有するプログラムを閉じ、seikyu actions を実行してください（控えを取り込みます）。その後もう一度調べてください。",
+    "Close such a program and run `seikyu actions`, which takes the journal in; then look again.",
 )
 
 
@@ -167,9 +167,9 @@ def _postgres(url: SecretStr) -> Condition:
 
     try:
         with engine.read() as connection:
-            row = connection.execute("SELECT clock_timestamp() AS now").fetchone() or {}
+            (now,) = (row["now"] for row in connection.execute("SELECT clock_timestamp() AS now"))
             schema = schema_version(connection)
             version: int = connection.info.server_version
     finally:
         engine.close()
-    return Condition("postgres", schema, _newest("postgres"), server=f"{version // 10000}", time=row["now"])
+    return Condition("postgres", schema, _newest("postgres"), server=f"{version // 10000}", time=now)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import gc
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from seikyu import __version__
-from seikyu.errors import SeikyuError
+from seikyu.errors import Lang, SeikyuError, Text
 from seikyu.surfaces.cli.house import House
+
+if TYPE_CHECKING:
+    from seikyu.surfaces.doctor.patient import Patient
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("serving", "serve"),
@@ -45,8 +48,16 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "audit": ("audit_log", "audit"),
     "policy": ("policies", "policy"),
     "tools": ("tool_list", "list_tools"),
+    "doctor": ("doctor", "doctor"),
 }
 """Every command: its module beside this one, and its name there. In the order of the help."""
+
+
+_LOOK: Final = Text(
+    "全体を調べるには、同じ環境で seikyu doctor を実行してください（何も変更しません）。",
+    "`seikyu doctor`, run in the same environment, looks at everything and changes nothing.",
+)
+"""What a server that did not start says last: its words end up in a client's log."""
 
 
 class Seikyu(click.Group):
@@ -70,12 +81,18 @@ class Seikyu(click.Group):
         except SeikyuError as error:
             from seikyu.surfaces.cli import screen
 
-            screen.complain(error, getattr(ctx.obj, "lang", "ja"))
+            lang: Lang = getattr(ctx.obj, "lang", "ja")
+            screen.complain(error, lang)
+            if ctx.invoked_subcommand == "serve":
+                screen.console(stderr=True).print(_LOOK.say(lang))
             raise SystemExit(1) from None
 
 
-def build(open_house: Callable[[], House]) -> click.Group:
-    """The command group; `open_house` reads the settings when a command runs."""
+def build(open_house: Callable[[], House], find_patient: Callable[[], Patient] | None = None) -> click.Group:
+    """The command group; `open_house` reads the settings when a command runs.
+
+    `find_patient` does so for the doctor, who also comes when they cannot be read.
+    """
 
     @click.group(cls=Seikyu, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(__version__, prog_name="seikyu")
@@ -85,6 +102,7 @@ def build(open_house: Callable[[], House]) -> click.Group:
         if ctx.invoked_subcommand != "serve":
             gc.enable()  # a server wakes it once it has imported what it serves
         if ctx.obj is None:
-            ctx.obj = open_house()
+            is_for_doctor = ctx.invoked_subcommand == "doctor"
+            ctx.obj = find_patient() if find_patient is not None and is_for_doctor else open_house()
 
     return seikyu
