@@ -84,7 +84,7 @@ def hits(folder: Path) -> list[Hit]:
     )
     if looked.returncode > 1:
         raise SystemExit(looked.stderr.decode(errors="replace"))
-    return sorted({_hit(line, wanted) for line in looked.stdout.splitlines() if b"\0" in line}, key=str)
+    return sorted({_hit(line, wanted) for line in looked.stdout.split(b"\n") if b"\0" in line}, key=str)
 
 
 def _hit(line: bytes, wanted: dict[bytes, tuple[str, bytes]]) -> Hit:

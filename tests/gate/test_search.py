@@ -13,6 +13,7 @@ from seikyu.errors import InvalidArguments
 from seikyu.gate.actions import State
 from seikyu.gate.search import Hits, Wanted, search
 from seikyu.spec import Principal
+from seikyu.store.schema import migrations
 from seikyu.store.sqlite import migrate
 
 BOOKS = (
@@ -100,21 +101,13 @@ def test_a_range_of_days_is_read_from_an_index(books: Stage) -> None:
 
 def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened(books: Stage) -> None:
     old = sqlite3.connect(":memory:", isolation_level=None)
+    for number, script in migrations("sqlite"):
+        if number <= 2:
+            old.executescript(script)
+    columns = ", ".join(name for _, name, *_ in old.execute("PRAGMA table_info(action)"))
     with books.store.read() as tx:
-        tx.connection.backup(old)
-    later = ("action_search", "action_customer_key_totals", "action_customer_id_totals", "action_connection_totals")
-    for index in (*later, "action_doubtful"):
-        old.execute(f"DROP INDEX {index}")
-    old.execute("ALTER TABLE action DROP COLUMN business_day")
-    for table in ("outbox", "outbox_channel", "event", "seen_request", "slack_link", "slack_message", "mandate"):
-        old.execute(f"DROP TABLE {table}")
-    old.execute("DROP INDEX audit_mandate")
-    old.execute("DROP INDEX action_destination")
-    old.execute("ALTER TABLE action DROP COLUMN destination")
-    old.execute("ALTER TABLE action DROP COLUMN arguments")
-    old.execute("DROP TABLE revision")
-    old.execute("ALTER TABLE action DROP COLUMN taken_up")
-    old.execute('ALTER TABLE "freeze" DROP COLUMN facts')
+        rows = [tuple(row) for row in tx.connection.execute(f"SELECT {columns} FROM action").fetchall()]  # noqa: S608
+    old.executemany(f"INSERT INTO action ({columns}) VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
     old.execute("PRAGMA user_version = 2")
 
     migrate(old)
