@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr
 
+from seikyu.models import Clock
 from seikyu.settings import SlackApp
 from seikyu.spec import Connection
 from seikyu.store.database import Row, Store, Tx
@@ -18,8 +20,8 @@ from seikyu.vault.holdings import Appraiser, bindings
 from seikyu.vault.keepsakes import Keepsakes, slack_place, webhook_place
 from seikyu.vault.keys import KeyPlaces, KnownRing, create_key_file
 from seikyu.vault.rotation import Progress, Rotated, Rotation
-from seikyu.vault.secrets import Vault
-from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, MFK, SetClock, tokens
+from seikyu.vault.secrets import OAuthSecret, Vault
+from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, MFK, tokens
 
 SLACK = SlackApp("T1", "A1", "C1")
 WEBHOOK = webhook_place(MFK)
@@ -28,6 +30,21 @@ ELSEWHERE = Connection(
 )
 """Bound to two addresses."""
 ROWS = ["freee-tokyo", "house/page", "house/seal", "house/slack", "mfk-main", "mfk-main/webhook", "misoca-main"]
+
+
+def _spelled(value: object) -> object:
+    """With the secrets that hide themselves."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case OAuthSecret():
+            return [_spelled(each) for _, each in value]
+        case dict():
+            return {name: _spelled(each) for name, each in cast("dict[str, object]", value).items()}
+        case list():
+            return [_spelled(each) for each in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def silent(_done: int, _total: int) -> None:
@@ -40,10 +57,12 @@ class House:
 
     home: Path
     store: Store
-    clock: SetClock
+    clock: Clock
     presence: Presence
     places: KeyPlaces = field(init=False)
     is_shared: bool = False
+    is_patient: bool = False
+    """Whether a run really waits between two looks."""
     connections: tuple[Connection, ...] = (FREEE, MFK, ELSEWHERE)
     other_appraiser: Appraiser | None = None
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
@@ -89,6 +108,10 @@ class House:
             "page": kept.page_key(),
         }
 
+    def fingerprint(self) -> str:
+        """Of everything that is sealed, letter by letter."""
+        return hashlib.sha256(repr(_spelled(self.contents())).encode()).hexdigest()
+
     def rotation(self, places: KeyPlaces | None = None) -> Rotation:
         def tell(_tx: Tx, kind: str, /, **record: Any) -> None:
             self.told.append((kind, record))
@@ -102,7 +125,8 @@ class House:
             home=self.home,
             is_shared=self.is_shared,
         )
-        made.pause = self._pause
+        if not self.is_patient:
+            made.pause = self._pause
         return made
 
     def rotate(self, *, makes_key: bool = True, on_progress: Progress = silent) -> Rotated:
