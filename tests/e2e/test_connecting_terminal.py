@@ -42,6 +42,7 @@ def test_a_person_consents_in_the_browser_looks_whose_account_it_is_and_says_yes
         assert shown in typist.said
         assert f"{provider}-main is connected" in typist.said
         assert SECRETS[provider] not in typist.said
+        assert "It opens in your browser" not in typist.said
 
 
 def test_a_person_who_does_not_know_the_company_says_no_and_nothing_is_left(tmp_path: Path) -> None:
@@ -83,6 +84,22 @@ def test_freees_code_is_pasted_from_its_own_page(tmp_path: Path) -> None:
             page = browser.get(begin(typist, desk)).text
         typist.reads("The code that is shown: ")
         typist.types(page.split("<h1>")[1].split("</h1>")[0])
+        typist.reads("Use it as freee-main")
+        typist.types("y")
+
+        assert (typist.leaves(), desk.state()) == (0, "ready")
+
+
+def test_a_browser_on_another_machine_leads_to_an_address_that_is_pasted(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", "--paste", environment=desk.write()) as typist,
+    ):
+        back = location(begin(typist, desk))
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(back, trust_env=False)
+        typist.reads("The address you were sent back to: ")
+        typist.types(back)
         typist.reads("Use it as freee-main")
         typist.types("y")
 

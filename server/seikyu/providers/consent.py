@@ -97,7 +97,7 @@ class Consent:
         if came == expected:
             return
         what = _NO_ISSUER if came is None else _UNEXPECTED_ISSUER if expected is None else _WRONG_ISSUER
-        raise LoginRequired(what, again(self.connection), written=KEPT)
+        raise LoginRequired(what, _CHECK_ISSUER + again(self.connection), written=KEPT)
 
     def _checked(self, code: str) -> SecretStr:
         if not _CODE.fullmatch(code):
@@ -182,6 +182,10 @@ _NO_ISSUER: Final = Text(
 _WRONG_ISSUER: Final = Text(
     "応答の発行者（iss）が connections.toml の issuer と違います。コードは送っていません。",
     "The answer's issuer (iss) is not the `issuer` of connections.toml; the code was sent nowhere.",
+)
+_CHECK_ISSUER: Final = Text(
+    "connections.toml の issuer を提供元の資料どおりにして、",
+    "Write `issuer` into connections.toml as the provider's own documents have it, if they do.",
 )
 _UNEXPECTED_ISSUER: Final = Text(
     "想定していない発行者（iss）の応答です。コードは送っていません。",
