@@ -22,6 +22,7 @@ from seikyu.models import Connection
 from seikyu.sandbox import freee
 from seikyu.sandbox.mfkessai_data import API_KEY
 from seikyu.settings import Timing
+from seikyu.spec import Principal
 from seikyu.vault.keys import FILE_NAME
 
 PROVIDERS = ["freee", "misoca", "invox"]
@@ -134,6 +135,14 @@ def test_a_login_without_tools_says_so_where_connections_are_listed(connected: D
     listed = connected.call("connections")
 
     assert "freee-main: the login works, but no tool uses freee yet." in listed.output
+
+
+def test_an_assistant_is_told_which_accounts_no_tool_uses(connected: Desk) -> None:
+    home = connected.home()
+    told = connected.portal.call(home.call, Principal("suzuki", "test", "en"), "list_connections", {})
+    home.close()
+
+    assert "There are 1 connections. No tool uses freee-main yet." in told.text
 
 
 def test_connecting_again_keeps_the_name_and_wins_over_a_renewal_under_way(connected: Desk) -> None:
@@ -514,7 +523,7 @@ def test_what_cannot_be_revoked_is_said_and_forgotten_only_when_told_to(connecte
         "Nothing was forgotten.",
         "To forget it: `seikyu disconnect freee-main --force`.",
     ]
-    assert "At freee it may be still good: end it on freee's own screen." in forced.output
+    assert "At freee it may still be good: end it on freee's own screen." in forced.output
 
 
 def test_misoca_revokes_only_where_the_configuration_says_where(tmp_path: Path) -> None:
@@ -547,4 +556,5 @@ def test_a_login_that_is_over_or_in_doubt_is_disconnected_like_any_other(connect
     done = connected.run("disconnect")
 
     assert (shown, done.exit_code, connected.state()) == (state, 0, "missing")
-    assert "It is revoked at freee as well." in done.output
+    assert connected.oauth.living == 0
+    assert "At freee it may still be good: end it on freee's own screen." in done.output  # by a lost renewal

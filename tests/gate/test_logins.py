@@ -20,7 +20,7 @@ from seikyu.providers.authorization import oauth_server
 from seikyu.providers.consent import Consent, request_consent
 from seikyu.spec import Lost
 from seikyu.vault.keys import KeyRing, MasterKey
-from seikyu.vault.secrets import Vault
+from seikyu.vault.secrets import GrantState, Vault
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_stores]
 
@@ -182,6 +182,22 @@ async def test_a_company_written_as_an_id_must_be_that_company(office: Office) -
     await office.connect(replace(FREEE, company="1"))
 
     assert office.vault.state(replace(FREEE, company="1")) == "ready"
+
+
+@pytest.mark.parametrize("state", [state for state in GrantState if state is not GrantState.READY])
+async def test_a_renewal_that_may_have_left_other_tokens_is_not_called_revoked(
+    office: Office, state: GrantState
+) -> None:
+    await office.connect()
+    grant = office.vault.grant(FREEE)
+    office.vault.replace_grant(
+        grant, grant.secret, state=state, obtained_at=grant.obtained_at, expires_at=grant.expires_at
+    )
+
+    said = await office.logins.revoke(FREEE)
+
+    assert said is (Revocation.DONE if state is GrantState.SCOPE_LOST else Revocation.UNSURE)
+    assert office.provider.revoked == ["r1"]
 
 
 async def test_forgetting_is_told_once_and_asks_nobody(office: Office) -> None:

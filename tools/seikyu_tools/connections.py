@@ -42,7 +42,19 @@ def _row(view: ConnectionView) -> ConnectionRow:
 async def _list_connections(_command: ListConnections, call: Call) -> Answer:
     rows = [_row(view) for view in call.connections]
     result = Connections(connections=rows, returned=len(rows), truncated=False)
-    return Answer(result, Text(f"接続は{len(rows)}件です。", f"There are {len(rows)} connections."))
+    said = Text(f"接続は{len(rows)}件です。", f"There are {len(rows)} connections.")
+    return Answer(result, said + _without_tools(rows))
+
+
+def _without_tools(rows: list[ConnectionRow]) -> Text:
+    """Which of them no tool uses: an account of freee can be connected before there is a tool for it."""
+    from seikyu_tools import TOOLS as ALL  # the whole table, of which this file is a part
+
+    used = {tool.toolset for tool in ALL}
+    idle = ", ".join(row.name for row in rows if row.provider not in used)
+    if not idle:
+        return Text("", "")
+    return Text(f"{idle} を使う道具はまだありません。", f"No tool uses {idle} yet.")
 
 
 TOOLS: tuple[Tool, ...] = (

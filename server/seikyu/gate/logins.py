@@ -34,7 +34,7 @@ from seikyu.providers.oauth import Account, OAuthClient, ask_for_token, revoke, 
 from seikyu.store.database import Store, Tx
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenUnknown
 from seikyu.vault.renewals import KEEP_TRIES
-from seikyu.vault.secrets import Vault
+from seikyu.vault.secrets import GrantState, Vault
 
 if TYPE_CHECKING:
     from seikyu.providers.http import HttpEdge
@@ -47,6 +47,8 @@ class Revocation(Enum):
     """What became of giving a login back to the provider."""
 
     DONE = auto()
+    UNSURE = auto()
+    """What is stored is revoked, and a renewal whose answer never came may have left tokens that are not."""
     NOT_OFFERED = auto()
     """The provider has no way that we know of."""
     UNREADABLE = auto()
@@ -132,13 +134,16 @@ class Logins:
     async def revoke(self, connection: Connection) -> Revocation:
         """Give the stored login back to the provider. What is stored stays as it is."""
         try:
-            secret = (await self._store.run(lambda: self._vault.grant(connection))).secret
+            grant = await self._store.run(lambda: self._vault.grant(connection))
         except LoginRequired:
             return Revocation.NOT_OFFERED  # an API key: it ends on the provider's own screen
         except (StoreDamaged, ConfigurationError):
             return Revocation.UNREADABLE
+        secret = grant.secret
         client = OAuthClient(secret.client_id, secret.client_secret, "")
-        return await self._revoke(connection, client, secret.refresh_token or secret.access_token)
+        revocation = await self._revoke(connection, client, secret.refresh_token or secret.access_token)
+        is_newest = grant.state in {GrantState.READY, GrantState.SCOPE_LOST}
+        return revocation if is_newest or revocation is not Revocation.DONE else Revocation.UNSURE
 
     def forget(self, connection: Connection, revocation: Revocation) -> None:
         """Delete the login here, whatever its state; its history stays. Asks nobody."""

@@ -190,9 +190,12 @@ def _after(revocation: Revocation, provider: str) -> Text:
     """How it stands at the provider, once it is forgotten here."""
     if revocation is Revocation.DONE:
         return Text(f"{provider} でも取り消しました。", f"It is revoked at {provider} as well.")
-    is_sure = revocation is Revocation.NOT_OFFERED
+    if revocation is Revocation.NOT_OFFERED:
+        return Text(
+            f"{provider} では有効なままです。{provider} の画面で解除してください。",
+            f"At {provider} it is still good: end it on {provider}'s own screen.",
+        )
     return Text(
-        f"{provider} では有効{'なまま' if is_sure else 'かもしれません'}{'です' if is_sure else ''}。"
-        f"{provider} の画面で解除してください。",
-        f"At {provider} it {'is' if is_sure else 'may be'} still good: end it on {provider}'s own screen.",
+        f"{provider} では有効かもしれません。{provider} の画面で解除してください。",
+        f"At {provider} it may still be good: end it on {provider}'s own screen.",
     )
