@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from seikyu.surfaces.slack import Errands
     from seikyu.surfaces.slack.api import SlackApi
     from seikyu.vault.grants import TokenResult
-    from seikyu.vault.keepsakes import Keepsakes
+    from seikyu.vault.holdings import Appraiser
     from seikyu.vault.keys import KeyPlaces, KeyRing, KnownRing
     from seikyu.vault.rotation import Rotation
     from seikyu.vault.secrets import Vault
@@ -804,17 +804,17 @@ class _Examined:
         if self._store is not None:
             self._store.close()
 
-    @property
-    def vault(self) -> Vault:
-        from seikyu.vault.secrets import Vault
-
-        return Vault(self.store, self.clock, self._home.known_ring)
+    def ring(self) -> KeyRing:
+        return self._home.known_ring.ring()
 
     @property
-    def keepsakes(self) -> Keepsakes:
-        from seikyu.vault.keepsakes import Keepsakes
+    def appraiser(self) -> Appraiser:
+        from seikyu.store.presence import Presence
+        from seikyu.vault.holdings import Appraiser, bindings
 
-        return Keepsakes(self.store, self.clock, self._home.known_ring)
+        settings = self.settings
+        addresses = bindings(settings.connections, settings.slack)
+        return Appraiser(addresses, self.clock, Presence(settings.home / "alive"))
 
     @property
     def anchors(self) -> AnchorFile:
@@ -845,18 +845,19 @@ class _Examined:
 
     def checkups(self) -> Sequence[Checkup]:
         from seikyu.gate.connections import Checkups
+        from seikyu.vault.secrets import Vault
 
-        connections = self.settings.connections
-        return self._asking(lambda edge: Checkups(edge, self.vault, self.clock).all(connections))
+        connections, vault = self.settings.connections, Vault(self.store, self.clock, self._home.known_ring)
+        return self._asking(lambda edge: Checkups(edge, vault, self.clock).all(connections))
 
     def ask_slack(self) -> Mapping[str, Any]:
         from seikyu.surfaces.slack.api import SlackApi
-        from seikyu.vault.keepsakes import slack_place
+        from seikyu.vault.keepsakes import Keepsakes, slack_place
 
         app = self.settings.slack
         if app is None:
             return {}
-        token = self.keepsakes.word(slack_place(app), "token")
+        token = Keepsakes(self.store, self.clock, self._home.known_ring).word(slack_place(app), "token")
         return self._asking(lambda edge: SlackApi(edge, app, self.clock, lambda: token).call("auth.test", {}))
 
     def _asking(self, work: Callable[[HttpEdge], Awaitable[ResultT]]) -> ResultT:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from gate.stage import POLICY
 from seikyu.app import Home, find_patient, open_house
+from seikyu.sandbox import freee
 from seikyu.sandbox.invox import COMPANY_CODE
 from seikyu.sandbox.invox_oauth import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 from seikyu.sandbox.mfkessai_data import API_KEY
@@ -28,6 +29,7 @@ from seikyu.vault.secrets import Vault
 
 MFK: Final = "mfk-main"
 INVOX: Final = "invox-main"
+FREEE: Final = "freee-main"
 
 
 @contextmanager
@@ -64,7 +66,7 @@ class Installation:
         self.config = folder / "config"
         self.variables: dict[str, str] = {}
         origin = "http://127.0.0.1:9" if twins is None else twins.origin
-        self.mfk_url, self.invox_url = f"{origin}/mfkessai/v2", f"{origin}/invox"
+        self.mfk_url, self.invox_url, self.freee_url = f"{origin}/mfkessai/v2", f"{origin}/invox", f"{origin}/freee"
 
     def build(self) -> None:
         self.config.mkdir()
@@ -144,12 +146,34 @@ base_url = "{self.invox_url}"
             vault_of(home).put_api_key(connection, SecretStr(key))
 
     def put_grant(self, answer: TokenAnswer, *, days_ago: int = 0) -> None:
+        self._put_grant(INVOX, CLIENT_ID, CLIENT_SECRET, answer, days_ago)
+
+    def put_freee_grant(self, answer: TokenAnswer) -> None:
+        self._put_grant(FREEE, freee.CLIENT_ID, freee.CLIENT_SECRET, answer, 0)
+
+    def _put_grant(self, name: str, client_id: str, secret: str, answer: TokenAnswer, days_ago: int) -> None:
         with self.opened() as home:
-            connection = home.settings.connection(INVOX)
+            connection = home.settings.connection(name)
             assert connection is not None
-            vault_of(home, days_ago).put_grant(
-                connection, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET), answer=answer
-            )
+            vault = vault_of(home, days_ago)
+            vault.put_grant(connection, client_id=client_id, client_secret=SecretStr(secret), answer=answer)
+
+    def write_freee(self, company: str) -> None:
+        """One connection, at freee."""
+        (self.config / "connections.toml").write_text(
+            f"""
+schema = 1
+[[connection]]
+name = "{FREEE}"
+provider = "freee"
+environment = "production"
+company = "{company}"
+client_id = "{freee.CLIENT_ID}"
+redirect_uri = "{freee.REDIRECT_URI}"
+base_url = "{self.freee_url}"
+""",
+            encoding="utf-8",
+        )
 
 
 class Past:
@@ -168,19 +192,35 @@ def vault_of(home: Home, days_ago: int = 0) -> Vault:
 
 def tokens(invox_url: str, *, has_refresh: bool = True) -> TokenAnswer:
     """What the twin of invox issues to somebody who consents."""
+    form = {"client_id": CLIENT_ID}
+    basic = (CLIENT_ID, CLIENT_SECRET)
+    said = _issued(f"{invox_url}/oauth2/authorize/", f"{invox_url}/oauth2/token/", REDIRECT_URI, form, basic)
+    refresh = SecretStr(said["refresh_token"]) if has_refresh else None
+    return TokenAnswer(SecretStr(said["access_token"]), said["expires_in"], refresh, said["scope"])
+
+
+def freee_tokens(freee_url: str) -> TokenAnswer:
+    """What the twin of freee issues to somebody who consents for its company."""
+    form = {"client_id": freee.CLIENT_ID, "client_secret": freee.CLIENT_SECRET}
+    urls = (f"{freee_url}/public_api/authorize", f"{freee_url}/public_api/token")
+    said = _issued(*urls, freee.REDIRECT_URI, form, None)
+    refresh, company = SecretStr(said["refresh_token"]), str(said["company_id"])
+    return TokenAnswer(SecretStr(said["access_token"]), said["expires_in"], refresh, said["scope"], company)
+
+
+def _issued(
+    authorize: str, token: str, redirect_uri: str, form: Mapping[str, str], basic: tuple[str, str] | None
+) -> Mapping[str, Any]:
     asked = {
         "response_type": "code",
-        "client_id": CLIENT_ID,
-        "redirect_uri": REDIRECT_URI,
+        "client_id": form["client_id"],
+        "redirect_uri": redirect_uri,
         "scope": "read write",
         "state": "x",
     }
     with httpx2.Client(trust_env=False, follow_redirects=False) as browser:
-        sent_to = browser.get(f"{invox_url}/oauth2/authorize/", params=asked).headers["location"]
+        sent_to = browser.get(authorize, params=asked).headers["location"]
         (code,) = parse_qs(urlsplit(sent_to).query)["code"]
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, "client_id": CLIENT_ID}
-        said: Mapping[str, Any] = browser.post(
-            f"{invox_url}/oauth2/token/", data=form, auth=(CLIENT_ID, CLIENT_SECRET)
-        ).json()
-    refresh = SecretStr(said["refresh_token"]) if has_refresh else None
-    return TokenAnswer(SecretStr(said["access_token"]), said["expires_in"], refresh, said["scope"])
+        grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, **form}
+        said: Mapping[str, Any] = browser.post(token, data=grant, auth=basic or httpx2.USE_CLIENT_DEFAULT).json()
+    return said

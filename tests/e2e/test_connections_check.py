@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from e2e.beside import INVOX, MFK, Installation, tokens, twins_beside
+from e2e.beside import FREEE, INVOX, MFK, Installation, freee_tokens, tokens, twins_beside
+from seikyu.gate.connections import Standing
 from seikyu.sandbox.faults import Fault, FaultKind
+from seikyu.sandbox.freee import COMPANIES, COMPANY, OTHER_COMPANY
 from seikyu.sandbox.twins import Twins
 from seikyu.vault.grants import TokenAnswer
 
@@ -171,6 +173,45 @@ def test_a_page_from_something_in_between_is_no_refusal(twins: Twins, place: Ins
     _, rows = checked(place)
 
     assert rows[MFK]["state"] == "unknown"
+
+
+@pytest.mark.parametrize("company", [COMPANY, COMPANIES[COMPANY], " 株式会社　サンプル"])
+def test_the_company_a_provider_names_is_shown_when_it_is_the_one_that_is_written(
+    place: Installation, company: str
+) -> None:
+    place.write_freee(company)
+    place.put_freee_grant(freee_tokens(place.freee_url))
+
+    code, rows = checked(place)
+
+    assert (code, rows[FREEE]["state"]) == (0, "works")
+    assert rows[FREEE]["account"] == {"id": COMPANY, "name": COMPANIES[COMPANY]}
+
+
+@pytest.mark.parametrize("company", [OTHER_COMPANY, "株式会社テスト"])
+def test_another_company_than_is_written_is_the_worst_of_findings(place: Installation, company: str) -> None:
+    place.write_freee(company)
+    place.put_freee_grant(freee_tokens(place.freee_url))
+
+    code, rows = checked(place)
+    doctor = place.run("doctor", "--json")
+
+    assert (code, rows[FREEE]["state"], rows[FREEE]["works"]) == (1, "other_company", False)
+    assert COMPANY in rows[FREEE]["what"]
+    assert "Approve nothing" in rows[FREEE]["next_step"]
+    assert next(iter(Standing)) is Standing.OTHER_COMPANY
+    live = [found for found in json.loads(doctor.stdout)["findings"] if found["check"] == "connections.live"]
+    assert [found["level"] for found in live] == ["fault"]
+
+
+def test_a_login_that_freee_has_forgotten_needs_a_person(twins: Twins, place: Installation) -> None:
+    place.write_freee(COMPANY)
+    place.put_freee_grant(freee_tokens(place.freee_url))
+    twins.freee.oauth.forget()
+
+    _, rows = checked(place)
+
+    assert rows[FREEE]["state"] == "needs_login"
 
 
 def test_people_see_a_table_and_the_worst_first_below(place: Installation) -> None:

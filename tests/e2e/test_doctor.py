@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,8 +25,11 @@ from seikyu.gate import freezing, operators
 from seikyu.gate.anchors import Anchor, AnchorFile
 from seikyu.models import timestamp
 from seikyu.sandbox.twins import Twins
+from seikyu.store.looking import Condition
 from seikyu.surfaces.doctor.clients import places
+from seikyu.surfaces.doctor.database import look_at_database
 from seikyu.surfaces.doctor.files import LITTLE_ROOM, NO_ROOM, room
+from seikyu.surfaces.doctor.machine import extra, python
 from seikyu.vault.keepsakes import Keepsakes, slack_place
 
 
@@ -261,7 +265,7 @@ def test_a_key_that_opens_everything_is_well_and_another_is_a_fault(place: Insta
 
     assert (well.level("key.source"), well.level("key.rows")) == ("ok", "ok")
     assert (report.level("key.source"), report.level("key.rows", MFK)) == ("ok", "fault")
-    assert "another master key" in report.of("key.rows")[0][1]
+    assert "not in the ring" in report.of("key.rows")[0][1]
 
 
 def test_a_key_that_is_gone_while_secrets_are_sealed_is_a_fault(place: Installation) -> None:
@@ -291,7 +295,21 @@ def test_a_row_whose_address_changed_does_not_open(place: Installation) -> None:
 
     ((level, what),) = report.of("key.rows")
     assert level == "fault"
-    assert "its row or its address has changed" in what
+    assert "the row or its base_url has changed" in what
+
+
+def test_what_is_sealed_with_a_former_key_or_belongs_to_nothing_is_noted(place: Installation) -> None:
+    place.put_key("a key")
+    old = (place.home / "master.key").read_text("ascii")
+    (place.home / "master.key").write_text("A" * 43 + "\n" + old, encoding="ascii")
+    retired = offline(place)
+    (place.config / "connections.toml").write_text("schema = 1\n", encoding="utf-8")
+
+    unconfigured = offline(place)
+
+    assert (retired.level("key.rows"), retired.level("key.retired")) == ("ok", "note")
+    assert "vault rotate" in retired.steps("key.retired")[0]
+    assert (unconfigured.of("key.rows"), unconfigured.level("key.leftover")) == ([], "note")
 
 
 # the files
@@ -353,6 +371,48 @@ def test_how_much_room_is_enough() -> None:
         "warning",
         "ok",
     ]
+
+
+# what a test cannot bring about for real
+
+
+@dataclass
+class Told:
+    """A patient whose database is as a test says."""
+
+    said: Condition
+    clock: Past
+
+    def condition(self, *, seconds: int) -> Condition:
+        return self.said
+
+
+def levels(**said: Any) -> dict[str, str]:
+    patient: Any = Told(replace(Condition("sqlite", 9, 9), **said), Past(0))
+    return {found.check: found.level.value for found in look_at_database(patient)}
+
+
+def test_a_database_file_is_sound_or_not_or_too_large_to_tell() -> None:
+    assert levels()["database.sound"] == "ok"
+    assert levels(fault="row 3 missing from index")["database.sound"] == "fault"
+    assert levels(is_whole=False)["database.sound"] == "note"
+
+
+@pytest.mark.parametrize("seconds,level", [(0, "ok"), (-58, "ok"), (58, "ok"), (-70, "fault"), (70, "fault")])
+def test_the_clock_of_postgres_may_be_a_minute_away(seconds: int, level: str) -> None:
+    theirs = datetime.now(UTC) + timedelta(seconds=seconds)
+
+    assert levels(kind="postgres", server="18", time=theirs)["database.clock"] == level
+
+
+def test_a_python_that_is_too_old_is_a_fault() -> None:
+    assert [python(version).level for version in ((3, 10, 9), (3, 11, 0), (3, 14, 1))] == ["fault", "ok", "ok"]
+
+
+def test_an_extra_that_is_missing_is_a_fault_only_where_it_is_needed() -> None:
+    assert extra("postgres", "psycopg", is_needed=True).level == "ok"
+    assert extra("postgres", "no_such_module", is_needed=True).level == "fault"
+    assert extra("postgres", "no_such_module", is_needed=False).level == "note"
 
 
 # the log and its witnesses

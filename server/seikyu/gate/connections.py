@@ -108,11 +108,13 @@ class Checkups:
         clock: Clock,
         *,
         credential_of: Callable[[Connection], Credential] | None = None,
+        limit_s: int = CHECK_S,
     ) -> None:
         self._http = http
         self._vault = vault
         self._clock = clock
         self._credential_of = credential_of
+        self._limit_s = limit_s
 
     async def all(self, connections: Sequence[Connection]) -> list[Checkup]:
         """One for each, in their order."""
@@ -130,7 +132,7 @@ class Checkups:
         """Raises nothing for what is wrong with the connection."""
         login = _Login(connection)
         try:
-            with anyio.move_on_after(CHECK_S):
+            with anyio.move_on_after(self._limit_s):
                 return await self._checkup(login)
         except LoginRequired as error:
             return _checkup(login, Standing.NEEDS_LOGIN, error.what, error.next_step)
@@ -138,7 +140,7 @@ class Checkups:
             return _checkup(login, Standing.UNKNOWN, error.what, error.next_step)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one row must not hide the others
             return _checkup(login, Standing.UNKNOWN, _broke_off(error))
-        return _checkup(login, Standing.UNKNOWN, _too_slow(connection), _LATER)
+        return _checkup(login, Standing.UNKNOWN, _too_slow(connection, self._limit_s), _LATER)
 
     async def _checkup(self, login: _Login) -> Checkup:
         connection, store = login.connection, self._vault.store
@@ -275,10 +277,10 @@ def _stored_until(grant: Grant) -> Text:
     return Text(f"手元の記録では {at} まで有効です。", f"By our own record it is good until {at}.")
 
 
-def _too_slow(connection: Connection) -> Text:
+def _too_slow(connection: Connection, limit_s: int) -> Text:
     return Text(
-        f"{connection.provider} が{CHECK_S}秒以内に答えません。",
-        f"{connection.provider} did not answer within {CHECK_S} s.",
+        f"{connection.provider} が{limit_s}秒以内に答えません。",
+        f"{connection.provider} did not answer within {limit_s} s.",
     )
 
 

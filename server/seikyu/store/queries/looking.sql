@@ -1,6 +1,3 @@
--- name: sealed_rows
-SELECT connection, key_id FROM secret ORDER BY connection;
-
 -- name: action_counts
 SELECT state, count(*) AS total FROM action GROUP BY state ORDER BY state;
 

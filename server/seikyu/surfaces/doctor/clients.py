@@ -55,7 +55,7 @@ def places(environ: Mapping[str, str], platform: str, here: Path) -> list[Client
 def look_at_clients(patient: Patient) -> Findings:
     """Each file that is there."""
     found = False
-    for client in dict.fromkeys(places(patient.environ, sys.platform, Path.cwd())):
+    for client in dict.fromkeys(places(patient.environ, sys.platform, _here())):
         if client.file.is_file():
             for finding in _client(client, patient):
                 found = True
@@ -66,6 +66,13 @@ def look_at_clients(patient: Patient) -> Findings:
             Text("Seikyu を起動するクライアントの設定は見つかりません。", "No client's configuration starts Seikyu."),
             Text("README の「クライアントをつなぐ」を見てください。", 'See "Connect a client" in the README.'),
         )
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted under us
+        return Path.home()
 
 
 def _client(client: Client, patient: Patient) -> Findings:

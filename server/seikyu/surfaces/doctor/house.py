@@ -27,14 +27,17 @@ def look_at_freeze(patient: Patient) -> Findings:
     if held is None:
         yield ok("gate.freeze", Text("凍結されていません。", "Nothing is frozen."))
         return
-    yield warning(
-        "gate.freeze",
-        held.text,
-        Text(
-            "理由が片付いたら、操作者が seikyu unfreeze --by 名前 を実行します。",
-            "Once the reason is settled, an operator runs `seikyu unfreeze --by NAME`.",
-        ),
-    )
+    yield warning("gate.freeze", held.text, _RECONCILE if held.kind == freezing.RESTORED else _UNFREEZE)
+
+
+_UNFREEZE: Final = Text(
+    "理由が片付いたら、操作者が seikyu unfreeze --by 名前 を実行します。",
+    "Once the reason is settled, an operator runs `seikyu unfreeze --by NAME`.",
+)
+_RECONCILE: Final = Text(
+    "送信した各マシンで seikyu reconcile を実行し、その後で操作者が seikyu unfreeze を実行します。",
+    "Run `seikyu reconcile` on each machine that sent; then an operator runs `seikyu unfreeze`.",
+)
 
 
 def look_at_actions(patient: Patient) -> Findings:

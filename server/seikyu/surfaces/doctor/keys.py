@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from seikyu.errors import ConfigurationError, LoginRequired, SeikyuError, StoreDamaged, Text
+from seikyu.errors import ConfigurationError, Text
 from seikyu.models import shown
 from seikyu.surfaces.doctor.findings import Finding, Findings, failed, fault, note, ok
 from seikyu.surfaces.doctor.patient import Patient
-from seikyu.vault.keepsakes import SEALING_KEY, Place, slack_place, webhook_place
-from seikyu.vault.keys import KeyPlaces, KeyRing
+from seikyu.vault.holdings import WHY, Holding, Standing
+from seikyu.vault.keys import KeyPlaces
 
 _BACK: Final = Text(
     "元の鍵を控えから戻してください。なければ seikyu connect で接続し直します。",
@@ -33,7 +33,7 @@ def look_at_key(patient: Patient) -> Findings:
         )
         return
     try:
-        ring = patient.key_places()
+        ring = patient.ring()
     except ConfigurationError as error:
         yield failed("key.source", error)
         return
@@ -56,24 +56,26 @@ def _where(places: KeyPlaces) -> Text:
 
 
 def look_at_rows(patient: Patient) -> Findings:
-    """Every sealed row: by the key that is named in it, then by opening those whose place is known."""
+    """Every sealed row: whether it opens, and with the key that seals today."""
     with patient.store.read() as tx:
-        rows = tx.all("sealed_rows")
+        rows = tx.all("secrets")
     if not rows:
         yield ok("key.rows", Text("封印された秘密はありません。", "Nothing is sealed yet."))
         return
     try:
-        ring = patient.key_places()
+        ring = patient.ring()
     except ConfigurationError:
         yield _no_key(len(rows))
         return
-    foreign = [str(row["connection"]) for row in rows if ring.by_id(row["key_id"]) is None]
-    spoilt = [name for name in _spoilt(patient) if name not in foreign]
-    yield from _told(ring, foreign, spoilt)
-    if not foreign and not spoilt:
-        count = len(rows)
+    found = [patient.appraiser.holding(row, ring) for row in rows]
+    for holding in found:
+        if holding.standing in _BAD:
+            yield _bad(holding)
+    yield from _left_over(found)
+    opens = sum(1 for holding in found if holding.plain is not None)
+    if opens == len(found):
         yield ok(
-            "key.rows", Text(f"封印された秘密{count}件が開きます。", f"Everything that is sealed opens ({count}).")
+            "key.rows", Text(f"封印された秘密{opens}件が開きます。", f"Everything that is sealed opens ({opens}).")
         )
 
 
@@ -85,43 +87,41 @@ def _no_key(count: int) -> Finding:
     )
 
 
-def _told(ring: KeyRing, foreign: Sequence[str], spoilt: Sequence[str]) -> Findings:
-    for name in foreign:
-        yield fault(
-            "key.rows",
+def _bad(holding: Holding) -> Finding:
+    name, why = shown(holding.name, 60), WHY[holding.standing]
+    return fault(
+        "key.rows", Text(f"{name}: {why.ja}。", f"{name}: {why.en}."), _BAD[holding.standing], about=holding.name
+    )
+
+
+def _left_over(found: Sequence[Holding]) -> Findings:
+    """What opens, and could be tidied up."""
+    strange = [shown(holding.name, 60) for holding in found if holding.standing is Standing.UNCONFIGURED]
+    old = sum(1 for holding in found if holding.standing is Standing.RETIRED)
+    if strange:
+        listed = ", ".join(strange)
+        yield note(
+            "key.leftover",
             Text(
-                f"{shown(name)} は別のマスターキーで封印されています（手元は {ring.current.id}）。",
-                f"{shown(name)} is sealed with another master key (ours is {ring.current.id}).",
+                f"connections.toml にない秘密が残っています: {listed}", f"Not in connections.toml any more: {listed}."
             ),
-            _BACK,
-            about=name,
-        )
-    for name in spoilt:
-        yield fault(
-            "key.rows",
             Text(
-                f"{shown(name)} は開きません。記録か接続先が変わっています。",
-                f"{shown(name)} does not open: its row or its address has changed.",
+                "使うなら connections.toml に戻し、使わないなら戻してから seikyu disconnect で消します。",
+                "Put it back there if it is used; else put it back and run `seikyu disconnect`.",
             ),
-            Text("接続先を元に戻すか、接続し直してください。", "Put the address back, or connect it again."),
-            about=name,
+        )
+    if old:
+        yield note(
+            "key.retired",
+            Text(f"以前の鍵で封印された秘密が{old}件あります。", f"{old} secret(s) are sealed with a former key."),
+            Text("seikyu vault rotate --no-new-key で封印し直します。", "Run `seikyu vault rotate --no-new-key`."),
         )
 
 
-def _spoilt(patient: Patient) -> list[str]:
-    settings, vault = patient.settings, patient.vault
-    accounts = [row.name for row in settings.connections if vault.state(row) == "undecryptable"]
-    places: list[Place] = [SEALING_KEY, *(webhook_place(row) for row in settings.connections)]
-    if settings.slack is not None:
-        places.append(slack_place(settings.slack))
-    return [*accounts, *(place.name for place in places if not _opens(patient.keepsakes.get, place))]
-
-
-def _opens(get: Callable[[Place], object], place: Place) -> bool:
-    try:
-        get(place)
-    except StoreDamaged:
-        return False
-    except (LoginRequired, SeikyuError):
-        return True  # told by other checks
-    return True
+_BAD: Final = {
+    Standing.UNKNOWN_KEY: _BACK,
+    Standing.UNREADABLE: Text(
+        "接続先を元に戻すか、接続し直してください。", "Put its address back, or connect it again."
+    ),
+}
+"""Rows that nobody can open, and what to do."""

@@ -16,13 +16,14 @@ OLDEST: Final = (3, 11)
 
 def look_at_machine(patient: Patient) -> Findings:
     """Python, and the extras the configuration needs."""
-    yield _python(sys.version_info[:3])
+    yield python(sys.version_info[:3])
     settings = patient.settings
-    yield _extra("postgres", "psycopg", is_needed=settings.database_url is not None)
-    yield _extra("keyring", "keyring", is_needed=settings.master_key_source == "keyring")
+    yield extra("postgres", "psycopg", is_needed=settings.database_url is not None)
+    yield extra("keyring", "keyring", is_needed=settings.master_key_source == "keyring")
 
 
-def _python(version: tuple[int, ...]) -> Finding:
+def python(version: tuple[int, ...]) -> Finding:
+    """What it means to run on that version."""
     name = ".".join(map(str, version))
     if version < OLDEST:
         return fault(
@@ -33,15 +34,16 @@ def _python(version: tuple[int, ...]) -> Finding:
     return ok("machine.python", Text(f"Seikyu {__version__}、Python {name}。", f"Seikyu {__version__}, Python {name}."))
 
 
-def _extra(extra: str, module: str, *, is_needed: bool) -> Finding:
-    about, is_there = extra, find_spec(module) is not None
+def extra(name: str, module: str, *, is_needed: bool) -> Finding:
+    """Whether an optional part is installed."""
+    is_there = find_spec(module) is not None
     if is_there:
         return ok(
-            "machine.extras", Text(f"追加機能 {extra} があります。", f"The extra {extra} is installed."), about=about
+            "machine.extras", Text(f"追加機能 {name} があります。", f"The extra {name} is installed."), about=name
         )
-    absent = Text(f"追加機能 {extra} がありません。", f"The extra {extra} is not installed.")
-    step = Text(f"pip install 'seikyu[{extra}]'", f"Run `pip install 'seikyu[{extra}]'`.")
+    absent = Text(f"追加機能 {name} がありません。", f"The extra {name} is not installed.")
+    step = Text(f"pip install 'seikyu[{name}]'", f"Run `pip install 'seikyu[{name}]'`.")
     if is_needed:
-        return fault("machine.extras", absent, step, about=about)
+        return fault("machine.extras", absent, step, about=name)
     unneeded = Text("今の設定では要りません。", "This configuration does not need it.")
-    return note("machine.extras", absent + unneeded, about=about)
+    return note("machine.extras", absent + unneeded, about=name)

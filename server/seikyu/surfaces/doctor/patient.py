@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from seikyu.store.database import Store
     from seikyu.store.looking import Condition
     from seikyu.surfaces.doctor.reading import Reading
-    from seikyu.vault.keepsakes import Keepsakes
-    from seikyu.vault.keys import KeyPlaces
-    from seikyu.vault.secrets import Vault
+    from seikyu.vault.holdings import Appraiser
+    from seikyu.vault.keys import KeyPlaces, KeyRing
 
 
 class Patient(Protocol):
@@ -47,10 +46,11 @@ class Patient(Protocol):
         ...
 
     @property
-    def vault(self) -> Vault: ...
+    def appraiser(self) -> Appraiser: ...
 
-    @property
-    def keepsakes(self) -> Keepsakes: ...
+    def ring(self) -> KeyRing:
+        """The master keys, read once. Raises `ConfigurationError`."""
+        ...
 
     @property
     def key_places(self) -> KeyPlaces: ...

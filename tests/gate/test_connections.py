@@ -1,0 +1,80 @@
+"""Checkups at the pace and in the order of the tests: everybody at once, each by itself, for a bounded time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from e2e.beside import Installation, vault_of
+from seikyu.gate.connections import Checkups, Standing
+from seikyu.models import Connection
+from seikyu.providers.answers import HttpAnswer
+
+ROWS = [
+    Connection(name, "mfkessai", "sandbox", "株式会社テスト", f"http://127.0.0.1:9/{name}") for name in ("a", "b", "c")
+]
+
+
+class Meeting:
+    """A provider that answers nobody before everybody has asked."""
+
+    def __init__(self, people: int) -> None:
+        self.people = people
+        self.is_full = anyio.Event()
+
+    async def read(self, _url: str, **_more: Any) -> HttpAnswer:
+        self.people -= 1
+        if self.people == 0:
+            self.is_full.set()
+        await self.is_full.wait()
+        return HttpAnswer(200, {"items": []}, "application/json")
+
+
+class Broken:
+    """Ours, with a fault nobody has thought of, for one connection."""
+
+    async def read(self, url: str, **_more: Any) -> HttpAnswer:
+        if "/b/" in url:
+            raise ZeroDivisionError("hush")
+        return HttpAnswer(200, {"items": []}, "application/json")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Installation:
+    made = Installation(tmp_path)
+    made.build()
+    return made
+
+
+async def checked(place: Installation, http: Any, *, limit_s: int = 20) -> list[Standing]:
+    with place.opened() as home:
+        vault = vault_of(home)
+        for row in ROWS:
+            vault.put_api_key(row, SecretStr("a key"))
+        found = await Checkups(http, vault, home.clock, limit_s=limit_s).all(ROWS)
+    assert [each.connection for each in found] == ROWS
+    assert not any("hush" in each.what.en for each in found)
+    return [each.standing for each in found]
+
+
+async def test_all_providers_are_asked_at_the_same_time(place: Installation) -> None:
+    with anyio.fail_after(20):
+        found = await checked(place, Meeting(len(ROWS)))
+
+    assert found == [Standing.WORKS] * 3
+
+
+async def test_a_fault_nobody_thought_of_stands_in_its_own_row(place: Installation) -> None:
+    found = await checked(place, Broken())
+
+    assert found == [Standing.WORKS, Standing.UNKNOWN, Standing.WORKS]
+
+
+async def test_a_provider_that_never_answers_is_given_up(place: Installation) -> None:
+    found = await checked(place, Meeting(-1), limit_s=1)
+
+    assert found == [Standing.UNKNOWN] * 3
