@@ -699,6 +699,14 @@ def env_of(place: Installation) -> dict[str, str]:
     return {"SEIKYU_HOME": str(place.home), "SEIKYU_CONFIG": str(place.config)}
 
 
+def test_a_client_that_starts_a_link_to_this_seikyu_is_well(place: Installation) -> None:
+    link = place.folder / "seikyu"
+    link.symlink_to(OURS)
+    configured(place, {"command": str(link), "args": ["serve"], "env": env_of(place)})
+
+    assert offline(place).of("clients.entry") == [("ok", "Cursor starts this Seikyu.")]
+
+
 @pytest.mark.parametrize("command", [[OURS, "serve"], [sys.executable, "-m", "seikyu", "serve"]])
 def test_a_client_that_starts_this_seikyu_is_well(place: Installation, command: list[str]) -> None:
     configured(place, {"command": command[0], "args": command[1:], "env": env_of(place)}, comment="// mine\n")

@@ -15,13 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
 from e2e.beside import Installation, tokens, twins_beside
 from postgres import Postgres
-from seikyu.errors import StoreBusy, Text
+from seikyu.errors import StoreBusy, StoreDamaged, Text
 from seikyu.gate import freezing
+from seikyu.store.looking import steadily
 from seikyu.store.schema import migrations
 from seikyu.surfaces.doctor.findings import Findings, Level, ok
 from seikyu.surfaces.doctor.patient import Patient
@@ -155,7 +157,8 @@ def test_an_empty_postgres_is_not_given_any_tables(place: Installation, postgres
     assert levels["database.schema"] == "note"
     assert levels["database.clock"] == "ok"
     assert "database.opens" not in offline
-    postgres.empty(url)  # says nothing, for there is nothing
+    with psycopg.connect(url.get_secret_value()) as connection:
+        assert connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall() == []
 
 
 def test_a_postgres_in_use_is_looked_into(place: Installation, postgres_url: SecretStr) -> None:
@@ -167,6 +170,39 @@ def test_a_postgres_in_use_is_looked_into(place: Installation, postgres_url: Sec
     found = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
     assert found["database.opens"]["what"].startswith("The database (PostgreSQL 1")
     assert (found["database.schema"]["level"], found["gate.freeze"]["level"]) == ("ok", "warning")
+
+
+def test_a_database_that_a_server_opened_meanwhile_is_looked_at_once_more(tmp_path: Path) -> None:
+    file, looks = tmp_path / "seikyu.db", list[str]()
+
+    def look() -> str:
+        looks.append("a look")
+        if len(looks) == 1:
+            (tmp_path / "seikyu.db-shm").touch()
+            raise StoreDamaged(Text("壊れています", "It is not sound."))
+        return "sound"
+
+    assert (steadily(file, look), len(looks)) == ("sound", 2)
+    assert (steadily(file, look), len(looks)) == ("sound", 3)
+
+
+def test_a_server_that_does_not_start_points_to_the_doctor(place: Installation) -> None:
+    (place.config / "connections.toml").write_text("schema = 2", encoding="utf-8")
+    environment = os.environ | place.environment
+
+    started = subprocess.run(
+        [sys.executable, "-m", "seikyu", "serve"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert started.returncode == 1
+    assert "connections.toml" in started.stderr
+    assert "seikyu doctor" in started.stderr
+    assert started.stdout == ""
 
 
 # it survives everything

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from seikyu.errors import NOTHING, ConfigurationError, StoreBusy, Text
+from seikyu.errors import NOTHING, ConfigurationError, SeikyuError, StoreBusy, Text
 from seikyu.models import Clock
-from seikyu.store.database import Store
+from seikyu.store.database import AGAIN, Store
 from seikyu.store.schema import migrations
 from seikyu.store.sqlite import SQLITE, told
+
+ResultT = TypeVar("ResultT")
 
 LOCK_S: Final = 1
 """How long a look waits for a database that somebody locked whole."""
@@ -32,6 +34,10 @@ _STEPS: Final = 10_000
 _UNFINISHED: Final = Text(
     "書き込みの控え（-wal）が残っているか、他のプログラムがデータベースを占有しています。",
     "A journal (-wal) lies beside the database that nobody has taken in, or a program holds it alone.",
+)
+_OPENED: Final = Text(
+    "調べている間に他のプロセスがデータベースを開きました。",
+    "A process opened the database while it was looked at.",
 )
 _FINISH: Final = Text(
     "占有するプログラムを閉じ、seikyu actions を実行してください（控えを取り込みます）。その後もう一度調べてください。",
@@ -68,7 +74,23 @@ def condition(place: Path | SecretStr, *, seconds: int) -> Condition | None:
         return _postgres(place)
     if not place.exists():
         return None
-    with _opened(place) as connection:
+    return steadily(place, lambda: _sqlite(place, seconds))
+
+
+def steadily(path: Path, look: Callable[[], ResultT]) -> ResultT:
+    """Look once more when a process has opened the database meanwhile: until then it was read as nobody else's."""
+    was_shared = _is_shared(path)
+    try:
+        found = look()
+    except SeikyuError:
+        if was_shared or not _is_shared(path):
+            raise
+        return look()
+    return found if was_shared or not _is_shared(path) else look()
+
+
+def _sqlite(path: Path, seconds: int) -> Condition:
+    with _opened(path) as connection:
         (schema,) = connection.execute("PRAGMA user_version").fetchone()
         until = time.monotonic_ns() + seconds * 10**9
         connection.set_progress_handler(lambda: time.monotonic_ns() > until, _STEPS)
@@ -116,17 +138,24 @@ class SqliteLook:
 
 @contextmanager
 def _opened(path: Path) -> Generator[sqlite3.Connection]:
+    was_shared = _is_shared(path)
     try:
-        with closing(_connect(path)) as connection:
+        with closing(_connect(path, is_shared=was_shared)) as connection:
             yield connection
     except sqlite3.Error as error:
+        if not was_shared and _is_shared(path):  # what was read may be of two moments
+            raise StoreBusy(_OPENED, AGAIN, written=NOTHING) from error
         raise told(error) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _is_shared(path: Path) -> bool:
+    """Whether some process has it open, or had when it was killed."""
+    return path.with_name(f"{path.name}-shm").exists()
+
+
+def _connect(path: Path, *, is_shared: bool) -> sqlite3.Connection:
     # with `readonly_shm` the index of the journal is read, not made. Source: sqlite.org/wal.html, "Read-Only
     # Databases", and os_unix.c, read 2026-11-21
-    is_shared = path.with_name(f"{path.name}-shm").exists()
     if not is_shared and _size(path.with_name(f"{path.name}-wal")):
         raise StoreBusy(_UNFINISHED, _FINISH, written=NOTHING)
     how = "readonly_shm=1" if is_shared else "immutable=1"

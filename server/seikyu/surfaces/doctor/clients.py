@@ -200,10 +200,9 @@ def _whole_path() -> Text:
 
 
 def _is_this(command: Path) -> bool:
-    """Whether the command lies in the environment that runs us."""
-    return command.parent.resolve() == Path(sys.executable).parent.resolve() or (
-        command.exists() and command.samefile(sys.executable)
-    )
+    """Whether the command, or what it is a link to, lies in the environment that runs us."""
+    ours = Path(sys.executable).parent.resolve()
+    return ours in {command.parent.resolve(), command.resolve().parent}
 
 
 def _house(client: Client, entry: Mapping[str, Any], patient: Patient) -> Finding:
