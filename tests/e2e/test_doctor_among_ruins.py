@@ -25,6 +25,7 @@ from seikyu.errors import StoreBusy, StoreDamaged, Text
 from seikyu.gate import freezing
 from seikyu.store.looking import steadily
 from seikyu.store.schema import migrations
+from seikyu.surfaces.cli.lines import lines
 from seikyu.surfaces.doctor.findings import Findings, Level, ok
 from seikyu.surfaces.doctor.patient import Patient
 from seikyu.surfaces.doctor.rounds import Check, bounded, run
@@ -379,20 +380,37 @@ def in_a_window(place: Installation, columns: int, **variables: str) -> tuple[in
     return process.wait(60), shown.decode()
 
 
+@pytest.mark.parametrize(
+    "text,width,cut",
+    [
+        ("nothing to cut", 20, ["nothing to cut"]),
+        ("words are kept whole", 11, ["words are", "kept whole"]),
+        ("/a/path/that/is/long", 8, ["/a/path/", "that/is/", "long"]),
+        ("控えを取ってから。", 8, ["控えを取", "ってか", "ら。"]),
+        ("鍵は master.key です（秘密）。", 12, ["鍵は", "master.key", "です（秘", "密）。"]),
+        ("", 5, []),
+    ],
+)
+def test_lines_are_cut_as_each_language_is(text: str, width: int, cut: list[str]) -> None:
+    assert lines(text, width) == cut
+
+
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_in_a_narrow_window_every_line_fits_and_the_sign_has_a_column_of_its_own(
     place: Installation, lang: str
 ) -> None:
     from rich.cells import cell_len
 
-    (place.home).chmod(0o755)
+    old_database(place.home / "seikyu.db")
+    place.home.chmod(0o755)
 
     code, shown = in_a_window(place, 60, SEIKYU_LANG=lang)
 
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.replace("\r", "").split("\n")]
     assert code == 1
-    assert "\x1b[1;31m✗" in shown
+    assert "\x1b[1;31m ✗ " in shown
     assert max(map(cell_len, plain)) <= 60
+    assert "…" not in shown.replace(", …", "")
     assert [line for line in plain if line.strip().startswith("→")]
     assert all(line.startswith((" ✓ ", " · ", " ! ", " ✗ ", "   ")) for line in plain if line.startswith(" "))
 

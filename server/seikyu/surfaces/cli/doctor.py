@@ -10,12 +10,14 @@ import click
 from seikyu import __version__
 from seikyu.errors import Lang, Text
 from seikyu.surfaces.cli import screen
+from seikyu.surfaces.cli.lines import lines
 from seikyu.surfaces.doctor.findings import Finding, Level
 from seikyu.surfaces.doctor.patient import Patient
 from seikyu.surfaces.doctor.rounds import examine
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text as Styled
 
 FAULTY: Final = 1
 """Exit code when there is any fault; warnings and notes leave it 0."""
@@ -94,9 +96,7 @@ def _finding_json(finding: Finding, lang: Lang) -> dict[str, Any]:
 
 
 def _draw(out: Console, found: Sequence[Finding], lang: Lang) -> None:
-    """For a window, however narrow: signs in a column of their own, what to do below what is."""
-    from rich.padding import Padding
-    from rich.table import Table
+    """For a window, however narrow: the signs in a column of their own, what to do below what is."""
     from rich.text import Text as Styled
 
     room = ""
@@ -104,21 +104,28 @@ def _draw(out: Console, found: Sequence[Finding], lang: Lang) -> None:
         if finding.room != room:
             room = finding.room
             out.print(Styled(_title(room, lang), style="bold"))
-        style = _STYLES[finding.level]
-        line = Table.grid(padding=(0, 1))
-        line.add_row(Styled(_SIGNS[finding.level], style=style), _said(finding, lang))
-        out.print(Padding(line, (0, 0, 0, 1)))
+        for line in _lines(finding, lang, out.width - _MARGIN):
+            out.print(line)
     out.print()
-    out.print(Styled(_summary(found, lang), style=_STYLES[_worst(found)]))
+    for part in lines(_summary(found, lang), out.width):
+        out.print(Styled(part, style=_STYLES[_worst(found)]))
 
 
-def _said(finding: Finding, lang: Lang) -> Any:  # noqa: ANN401 - a rich renderable
+_ARROW: Final = "→ "
+_MARGIN: Final = 3
+"""Columns: a blank, the sign, a blank."""
+
+
+def _lines(finding: Finding, lang: Lang, width: int) -> list[Styled]:
     from rich.text import Text as Styled
 
-    said = Styled(finding.what.say(lang), style="" if finding.level in {Level.OK, Level.NOTE} else "bold")
-    if step := finding.next_step.say(lang):
-        said.append(f"\n→ {step}", style="not bold dim" if finding.level is Level.NOTE else "not bold")
-    return said
+    is_calm = finding.level in {Level.OK, Level.NOTE}
+    what = [(line, "" if is_calm else "bold") for line in lines(finding.what.say(lang), width)]
+    steps = enumerate(lines(finding.next_step.say(lang), width - len(_ARROW)))
+    then = [(f"{'  ' if at else _ARROW}{line}", "dim" if is_calm else "") for at, line in steps]
+    sign = Styled(f" {_SIGNS[finding.level]} ", style=_STYLES[finding.level])
+    said = [*what, *then]
+    return [Styled.assemble(sign if at == 0 else "   ", part) for at, part in enumerate(said)]
 
 
 def _list(out: Console, found: Sequence[Finding], lang: Lang) -> None:
