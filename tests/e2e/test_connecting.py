@@ -139,7 +139,7 @@ def test_a_login_without_tools_says_so_where_connections_are_listed(connected: D
 
 def test_an_assistant_is_told_which_accounts_no_tool_uses(connected: Desk) -> None:
     home = connected.home()
-    told = connected.portal.call(home.call, Principal("suzuki", "test", "en"), "list_connections", {})
+    told = connected.portal.call(home.call, Principal("suzuki", "test", "en"), "list_connections", None)
     home.close()
 
     assert "There are 1 connections. No tool uses freee-main yet." in told.text
