@@ -571,6 +571,7 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date_and_then_he
     office.stage.store.close()
     copy()
     with closing(sqlite3.connect(office.stage.settings.database)) as old:
+        old.execute("DROP TABLE dropped_key")
         old.execute("DROP INDEX action_doubtful")
         old.execute("ALTER TABLE action DROP COLUMN taken_up")
         old.execute('ALTER TABLE "freeze" DROP COLUMN facts')
