@@ -88,8 +88,8 @@ def say_connected(house: House, logins: Logins, connection: Connection, account:
     if not logins.has_tools(connection):
         screen.say(
             Text(
-                f"{connection.provider} の道具はまだありません。使われない間、ログインは更新されません。",
-                f"No tool uses {connection.provider} yet, and nothing renews the login until one does.",
+                f"{connection.provider} の道具はまだありません。更新するのは `seikyu connections --check` だけです。",
+                f"No tool uses {connection.provider} yet; only `seikyu connections --check` renews the login.",
             ),
             house.lang,
         )
