@@ -58,10 +58,10 @@ mutants: $(TESTS) ## plant faults in the gate, the vault and the models, MINUTES
 	@$(BIN)/python bench/mutants.py --minutes $(MINUTES)
 
 audit-mutations: $(TESTS) ## change the store at random, N=10000 times, and see that the audit finds it
-	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q tests/gate/test_audit_mutations.py
+	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q -o faulthandler_timeout=0 tests/gate/test_audit_mutations.py
 
 mutations: $(TESTS) ## change at random what was approved, N times from SEED, and see that none of it is sent; ROUND=17 for one
-	@SEIKYU_MUTATIONS=$(N) SEIKYU_SEED=$(SEED) $(if $(ROUND),SEIKYU_ROUND=$(ROUND)) $(BIN)/python -m pytest -q \
+	@SEIKYU_MUTATIONS=$(N) SEIKYU_SEED=$(SEED) $(if $(ROUND),SEIKYU_ROUND=$(ROUND)) $(BIN)/python -m pytest -q -o faulthandler_timeout=0 \
 		tests/gate/test_mutations_after_approval.py -k no_change
 
 lint: $(TESTS) ## style, types and import contracts

@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from gate.earlier import earlier
 from gate.forgery import forge
 from gate.stage import PretendClock, PretendProvider, Stage, make_stage
 from seikyu.errors import NotAllowed, StoreDamaged, Text, VoteRefused
@@ -570,13 +571,12 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date_and_then_he
     sent = await office.send("A-1")
     office.stage.store.close()
     copy()
-    with closing(sqlite3.connect(office.stage.settings.database)) as old:
-        old.execute("DROP TABLE dropped_key")
-        old.execute("DROP INDEX action_doubtful")
-        old.execute("ALTER TABLE action DROP COLUMN taken_up")
-        old.execute('ALTER TABLE "freeze" DROP COLUMN facts')
-        old.execute("PRAGMA user_version = 12")
-        old.commit()
+    upgraded = office.stage.settings.database
+    before = upgraded.with_name("before.db")
+    with closing(sqlite3.connect(upgraded)) as current, closing(earlier(current, 12, str(before))):
+        pass
+    before.chmod(0o600)
+    before.replace(upgraded)
     office.start()
 
     held = office.stage.restoration.look()

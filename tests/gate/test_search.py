@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import date
 from typing import Any
 
 import pytest
 
+from gate.earlier import earlier
 from gate.stage import Stage
 from seikyu.errors import InvalidArguments
 from seikyu.gate.actions import State
 from seikyu.gate.search import Hits, Wanted, search
 from seikyu.spec import Principal
-from seikyu.store.schema import migrations
 from seikyu.store.sqlite import migrate
 
 BOOKS = (
@@ -100,15 +99,8 @@ def test_a_range_of_days_is_read_from_an_index(books: Stage) -> None:
 
 
 def test_actions_of_an_earlier_version_get_their_day_when_the_database_is_opened(books: Stage) -> None:
-    old = sqlite3.connect(":memory:", isolation_level=None)
-    for number, script in migrations("sqlite"):
-        if number <= 2:
-            old.executescript(script)
-    columns = ", ".join(name for _, name, *_ in old.execute("PRAGMA table_info(action)"))
     with books.store.read() as tx:
-        rows = [tuple(row) for row in tx.connection.execute(f"SELECT {columns} FROM action").fetchall()]  # noqa: S608
-    old.executemany(f"INSERT INTO action ({columns}) VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
-    old.execute("PRAGMA user_version = 2")
+        old = earlier(tx.connection, 2)
 
     migrate(old)
 

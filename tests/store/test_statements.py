@@ -41,3 +41,33 @@ def test_every_statement_is_understood(store: str, tmp_path: Path, request: pyte
 
     opened.close()
     assert faults == []
+
+
+ON_THE_WAY = (
+    "live_call",
+    "live_natural_key",
+    "twins_of",
+    "twin_files",
+    "rivals_of",
+    "knows_customer",
+    "knows_destination",
+    "last_destination",
+    "requester_total",
+    "customer_total",
+    "connection_total",
+    "count_awaiting_of",
+    "logins_connected",
+)
+"""What a write asks on its way through the gate, and a page of connections."""
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY)
+def test_a_write_reads_what_it_looks_for_and_not_every_action_or_record_there_is(name: str, tmp_path: Path) -> None:
+    store, sql = Store(tmp_path / "seikyu.db"), STATEMENTS[name]
+    with store.read() as tx:
+        values = dict.fromkeys(re.findall(r":(\w+)", sql), "x")
+        plan = [str(row["detail"]) for row in tx.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    store.close()
+
+    assert not [step for step in plan if re.match(r"SCAN (action|audit|revision|a|r)\b", step)]
+    assert not [step for step in plan if step.endswith("action_state (state=?)")]

@@ -59,14 +59,17 @@ UPDATE action SET state = 'manual_review' WHERE id = :id AND state = :state
 AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown');
 
 -- name: live_call^
-SELECT * FROM action
-WHERE (
-    call_digest = :call_digest OR id IN (SELECT r.action_id FROM revision AS r WHERE r.call_digest = :call_digest)
-) AND reversed_by IS NULL AND (
-    state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-    OR (state IN ('rejected', 'returned') AND updated_at > :rejected_after)
+-- CROSS JOIN: the few candidates first, for an OR over both look-ups would read every open action
+SELECT a.* FROM (
+    SELECT id AS candidate FROM action WHERE call_digest = :call_digest
+    UNION
+    SELECT r.action_id AS candidate FROM revision AS r WHERE r.call_digest = :call_digest
+) AS found CROSS JOIN action AS a
+WHERE a.id = found.candidate AND a.reversed_by IS NULL AND (
+    a.state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+    OR (a.state IN ('rejected', 'returned') AND a.updated_at > :rejected_after)
 )
-ORDER BY created_at DESC LIMIT 1;
+ORDER BY a.created_at DESC LIMIT 1;
 
 -- name: live_natural_key^
 SELECT * FROM action
@@ -154,12 +157,18 @@ SELECT coalesce(sum(amount), 0) AS total FROM (
 WHERE id <> :except_id;
 
 -- name: twins_of
-SELECT id, operation, connection, transaction_date, counterparty_id, counterparty_key FROM action
-WHERE kind = :kind AND amount = :amount AND id <> :except_id AND reversed_by IS NULL
-AND transaction_date BETWEEN :date_from AND :date_to
-AND (counterparty_key = :counterparty_key OR (connection = :connection AND counterparty_id = :counterparty_id))
-AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-ORDER BY created_at DESC LIMIT 5;
+SELECT a.id, a.operation, a.connection, a.transaction_date, a.counterparty_id, a.counterparty_key FROM (
+    SELECT id AS candidate FROM action
+    WHERE counterparty_key = :counterparty_key AND amount = :amount
+    AND transaction_date BETWEEN :date_from AND :date_to AND kind = :kind
+    UNION
+    SELECT id AS candidate FROM action
+    WHERE connection = :connection AND counterparty_id = :counterparty_id AND amount = :amount
+    AND transaction_date BETWEEN :date_from AND :date_to AND kind = :kind
+) AS found CROSS JOIN action AS a
+WHERE a.id = found.candidate AND a.id <> :except_id AND a.reversed_by IS NULL
+AND a.state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+ORDER BY a.created_at DESC LIMIT 5;
 
 -- name: twin_files
 SELECT id, operation, connection FROM action
@@ -232,17 +241,18 @@ SELECT count(*) AS total FROM action
 WHERE taken_up IS NOT NULL AND state IN ('approved', 'executing', 'unknown', 'manual_review');
 
 -- name: rivals_of
-SELECT * FROM action
-WHERE id <> :id AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-AND (
-    (
-        reversed_by IS NULL AND (
-            call_digest = :call_digest
-            OR id IN (SELECT r.action_id FROM revision AS r WHERE r.call_digest = :call_digest)
-        )
-    )
-    OR (connection = :connection AND operation = :operation AND natural_key = CAST(:natural_key AS TEXT))
-);
+SELECT a.* FROM (
+    SELECT id AS candidate FROM action WHERE reversed_by IS NULL AND call_digest = :call_digest
+    UNION
+    SELECT b.id AS candidate FROM revision AS r CROSS JOIN action AS b
+    WHERE r.call_digest = :call_digest AND b.id = r.action_id AND b.reversed_by IS NULL
+    UNION
+    SELECT id AS candidate FROM action
+    WHERE connection = :connection AND operation = :operation AND natural_key = CAST(:natural_key AS TEXT)
+    AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+) AS found CROSS JOIN action AS a
+WHERE a.id = found.candidate AND a.id <> :id
+AND a.state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded');
 
 -- name: take_up_action!
 INSERT INTO action (

@@ -18,4 +18,4 @@ SELECT seq, at, kind, action_id, record, prev, hash FROM audit WHERE action_id =
 SELECT hash FROM audit WHERE seq = :seq;
 
 -- name: logins_connected
-SELECT record FROM audit WHERE kind = :kind ORDER BY seq DESC;
+SELECT record FROM audit WHERE kind = :kind AND action_id IS NULL ORDER BY seq DESC;
