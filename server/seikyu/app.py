@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from seikyu.providers.consent import Consent
     from seikyu.providers.http import HttpEdge
     from seikyu.store.database import Store, Tx
-    from seikyu.store.looking import Condition
+    from seikyu.store.looking import Condition, Soundness
     from seikyu.surfaces.cli.house import Operations
     from seikyu.surfaces.doctor.reading import Reading
     from seikyu.surfaces.slack import Errands
@@ -831,10 +832,16 @@ class _Examined:
         journal = Journal(settings.sent_folder)
         return Restoration(self.store, self.clock, settings.timing, journal=journal, anchors=self.anchors)
 
-    def condition(self, *, seconds: int) -> Condition | None:
+    def condition(self) -> Condition | None:
         from seikyu.store.looking import condition
 
-        return condition(self.settings.store_place, seconds=seconds)
+        return condition(self.settings.store_place)
+
+    def soundness(self, *, seconds: int) -> Soundness | None:
+        from seikyu.store.looking import soundness
+
+        place = self.settings.store_place
+        return soundness(place, seconds=seconds) if isinstance(place, Path) else None
 
     def anchors_behind(self) -> int:
         from seikyu.gate.anchor_copies import AnchorCopies

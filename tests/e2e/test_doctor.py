@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -25,9 +25,9 @@ from seikyu.gate import freezing, operators
 from seikyu.gate.anchors import Anchor, AnchorFile
 from seikyu.models import timestamp
 from seikyu.sandbox.twins import Twins
-from seikyu.store.looking import Condition
+from seikyu.store.looking import Condition, Soundness
 from seikyu.surfaces.doctor.clients import places
-from seikyu.surfaces.doctor.database import look_at_database
+from seikyu.surfaces.doctor.database import look_at_database, look_at_soundness
 from seikyu.surfaces.doctor.files import LITTLE_ROOM, NO_ROOM, room
 from seikyu.surfaces.doctor.machine import extra, python
 from seikyu.vault.keepsakes import Keepsakes, slack_place
@@ -380,29 +380,36 @@ def test_how_much_room_is_enough() -> None:
 class Told:
     """A patient whose database is as a test says."""
 
-    said: Condition
-    clock: Past
+    time: datetime | None = None
+    found: Soundness | None = None
 
-    def condition(self, *, seconds: int) -> Condition:
-        return self.said
+    @property
+    def clock(self) -> Past:
+        return Past(0)
+
+    def condition(self) -> Condition:
+        return Condition("postgres", 9, 9, "18", self.time)
+
+    def soundness(self, *, seconds: int) -> Soundness | None:
+        return self.found
 
 
-def levels(**said: Any) -> dict[str, str]:
-    patient: Any = Told(replace(Condition("sqlite", 9, 9), **said), Past(0))
-    return {found.check: found.level.value for found in look_at_database(patient)}
+@pytest.mark.parametrize(
+    "found,level", [(Soundness(), "ok"), (Soundness("row 3"), "fault"), (Soundness(is_whole=False), "note")]
+)
+def test_a_database_file_is_sound_or_not_or_too_large_to_tell(found: Soundness, level: str) -> None:
+    patient: Any = Told(found=found)
 
-
-def test_a_database_file_is_sound_or_not_or_too_large_to_tell() -> None:
-    assert levels()["database.sound"] == "ok"
-    assert levels(fault="row 3 missing from index")["database.sound"] == "fault"
-    assert levels(is_whole=False)["database.sound"] == "note"
+    assert [each.level for each in look_at_soundness(patient)] == [level]
 
 
 @pytest.mark.parametrize("seconds,level", [(0, "ok"), (-58, "ok"), (58, "ok"), (-70, "fault"), (70, "fault")])
 def test_the_clock_of_postgres_may_be_a_minute_away(seconds: int, level: str) -> None:
-    theirs = datetime.now(UTC) + timedelta(seconds=seconds)
+    patient: Any = Told(datetime.now(UTC) + timedelta(seconds=seconds))
 
-    assert levels(kind="postgres", server="18", time=theirs)["database.clock"] == level
+    found = {each.check: each.level for each in look_at_database(patient)}
+
+    assert found["database.clock"] == level
 
 
 def test_a_python_that_is_too_old_is_a_fault() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -23,7 +24,7 @@ from e2e.beside import Installation, tokens, twins_beside
 from postgres import Postgres
 from seikyu.errors import StoreBusy, StoreDamaged, Text
 from seikyu.gate import freezing
-from seikyu.store.looking import steadily
+from seikyu.store.looking import condition, steadily
 from seikyu.store.schema import migrations
 from seikyu.surfaces.cli.lines import lines
 from seikyu.surfaces.doctor.findings import Findings, Level, ok
@@ -185,6 +186,26 @@ def test_a_database_that_a_server_opened_meanwhile_is_looked_at_once_more(tmp_pa
 
     assert (steadily(file, look), len(looks)) == ("sound", 2)
     assert (steadily(file, look), len(looks)) == ("sound", 3)
+
+
+def test_servers_that_come_and_go_meanwhile_are_no_obstacle(place: Installation) -> None:
+    freeze(place)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            with contextlib.closing(sqlite3.connect(place.home / "seikyu.db")) as connection, connection:
+                connection.execute("INSERT INTO seen_request VALUES (hex(randomblob(8)), '')")
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        looks = [condition(place.home / "seikyu.db") for _ in range(50)]
+    finally:
+        is_over.set()
+        coming.join()
+
+    assert all(look is not None and look.schema == look.newest for look in looks)
 
 
 def test_a_server_that_does_not_start_points_to_the_doctor(place: Installation) -> None:

@@ -28,6 +28,8 @@ ResultT = TypeVar("ResultT")
 
 LOCK_S: Final = 1
 """How long a look waits for a database that somebody locked whole."""
+TRIES: Final = 15
+PAUSE_S: Final = 0.02
 _STEPS: Final = 10_000
 """Of SQLite's machine, between two looks at the clock; well under a millisecond."""
 
@@ -58,14 +60,20 @@ class Condition:
     """PostgreSQL's version."""
     time: datetime | None = None
     """PostgreSQL's clock."""
-    is_whole: bool = True
-    """False: the check of the file was cut short, for it is large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """What a check of the SQLite file found."""
+
     fault: str | None = None
-    """The first thing the check of the file found."""
+    """The first thing that is wrong."""
+    is_whole: bool = True
+    """False: the check was cut short, for the file is large."""
 
 
-def condition(place: Path | SecretStr, *, seconds: int) -> Condition | None:
-    """Open the database at `place` and check it for at most `seconds`; None when there is none yet.
+def condition(place: Path | SecretStr) -> Condition | None:
+    """Open the database at `place`; None when there is none yet.
 
     Raises:
         StoreBusy, StoreDamaged, ConfigurationError: as `Store.read`.
@@ -74,7 +82,12 @@ def condition(place: Path | SecretStr, *, seconds: int) -> Condition | None:
         return _postgres(place)
     if not place.exists():
         return None
-    return steadily(place, lambda: _sqlite(place, seconds))
+    return steadily(place, lambda: _sqlite(place))
+
+
+def soundness(path: Path, *, seconds: int) -> Soundness:
+    """Check the SQLite file for at most `seconds`. Raises as `condition`."""
+    return steadily(path, lambda: _checked(path, seconds))
 
 
 def steadily(path: Path, look: Callable[[], ResultT]) -> ResultT:
@@ -89,9 +102,14 @@ def steadily(path: Path, look: Callable[[], ResultT]) -> ResultT:
     return found if was_shared or not _is_shared(path) else look()
 
 
-def _sqlite(path: Path, seconds: int) -> Condition:
+def _sqlite(path: Path) -> Condition:
     with _opened(path) as connection:
         (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    return Condition("sqlite", schema, _newest("sqlite"))
+
+
+def _checked(path: Path, seconds: int) -> Soundness:
+    with _opened(path) as connection:
         until = time.monotonic_ns() + seconds * 10**9
         connection.set_progress_handler(lambda: time.monotonic_ns() > until, _STEPS)
         try:
@@ -99,8 +117,8 @@ def _sqlite(path: Path, seconds: int) -> Condition:
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
                 raise
-            return Condition("sqlite", schema, _newest("sqlite"), is_whole=False)
-    return Condition("sqlite", schema, _newest("sqlite"), fault=None if said == "ok" else str(said))
+            return Soundness(is_whole=False)
+    return Soundness(None if said == "ok" else str(said))
 
 
 def store_to_look_at(place: Path | SecretStr) -> Store:
@@ -126,7 +144,6 @@ class SqliteLook:
     @contextmanager
     def read(self) -> Generator[sqlite3.Connection]:
         with _opened(self._path) as connection:
-            connection.execute("BEGIN")
             yield connection
 
     def clock(self, machine: Clock) -> Clock:
@@ -138,14 +155,40 @@ class SqliteLook:
 
 @contextmanager
 def _opened(path: Path) -> Generator[sqlite3.Connection]:
+    """A connection in a transaction that has begun to read."""
     was_shared = _is_shared(path)
     try:
-        with closing(_connect(path, is_shared=was_shared)) as connection:
+        with closing(_begun(path)) as connection:
             yield connection
     except sqlite3.Error as error:
         if not was_shared and _is_shared(path):  # what was read may be of two moments
             raise StoreBusy(_OPENED, AGAIN, written=NOTHING) from error
         raise told(error) from error
+
+
+def _begun(path: Path) -> sqlite3.Connection:
+    """Open and read a first row; again when a process opens or closes it at this very moment."""
+    for _ in range(TRIES - 1):
+        was_shared = _is_shared(path)
+        try:
+            return _reading(_connect(path, is_shared=was_shared))
+        except StoreBusy:
+            pass
+        except sqlite3.Error as error:
+            if not isinstance(told(error), StoreBusy) and _is_shared(path) == was_shared:
+                raise
+        time.sleep(PAUSE_S)
+    return _reading(_connect(path, is_shared=_is_shared(path)))
+
+
+def _reading(connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_shared(path: Path) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seikyu.models import Clock
     from seikyu.settings import Settings
     from seikyu.store.database import Store
-    from seikyu.store.looking import Condition
+    from seikyu.store.looking import Condition, Soundness
     from seikyu.surfaces.doctor.reading import Reading
     from seikyu.vault.holdings import Appraiser
     from seikyu.vault.keys import KeyPlaces, KeyRing
@@ -64,8 +64,12 @@ class Patient(Protocol):
     @property
     def restoration(self) -> Restoration: ...
 
-    def condition(self, *, seconds: int) -> Condition | None:
+    def condition(self) -> Condition | None:
         """Of the database; None when there is none yet."""
+        ...
+
+    def soundness(self, *, seconds: int) -> Soundness | None:
+        """Of the SQLite file; None where there is none."""
         ...
 
     def anchors_behind(self) -> int:

@@ -44,6 +44,8 @@ KEY: Final = Check("key", keys.look_at_key, limit_s=25)
 
 DATABASE: Final = Check("database", database.look_at_database)
 
+SOUND: Final = Check("soundness", database.look_at_soundness)
+
 INSIDE: Final = (
     Check("rows", keys.look_at_rows, limit_s=25),
     Check("log", records.look_at_log),
@@ -55,8 +57,11 @@ INSIDE: Final = (
 )
 """Need a database of our version."""
 
+UNSEEN: Final = Check("contents", database.tell_what_is_unseen)
+"""In the place of all those, where it is of another version."""
+
 NEW: Final = Check("connections", logins.look_at_new_connections)
-"""In the place of all those, where there is no database yet."""
+"""… and where there is none yet."""
 
 TWINS: Final = Check("twins", logins.look_at_twins)
 ONLINE: Final = (
@@ -67,25 +72,32 @@ ONLINE: Final = (
 
 
 def examine(patient: Patient, *, is_offline: bool) -> list[Finding]:
-    """Everything, in the order of the rooms. Raises nothing."""
+    """Everything, in two rounds: what is found of the database says what comes after. Raises nothing."""
     is_remote = patient.settings.database_url is not None
     key = () if is_offline and patient.settings.master_key_command else (KEY,)
     outside = () if is_offline else (TWINS,)
     database_too = () if is_offline and is_remote else (DATABASE,)
     found = run(patient, [*FIRST, *key, *database_too, *outside])
-    if _is_open(found):
-        more = [check for check in INSIDE if check.name != "rows" or key]
-        found += run(patient, [*more, *(() if is_offline else ONLINE)])
-    elif any(each.check == "database.schema" for each in found):
-        found.append(_NOT_INSIDE)
-    elif any(each.check == "database.opens" and each.level is Level.NOTE for each in found):
-        found += run(patient, [NEW])
+    online = () if is_offline else ONLINE
+    found += run(patient, [check for check in (*_inside(found), *online) if _can(check, found, has_key=bool(key))])
     patient.close()
     return found + ([_OFFLINE] if is_offline else [])
 
 
-def _is_open(found: Sequence[Finding]) -> bool:
-    return any(each.check == "database.schema" and each.level is Level.OK for each in found)
+def _inside(found: Sequence[Finding]) -> Sequence[Check]:
+    """What to look at, once it is known how the database is."""
+    levels = {each.check: each.level for each in found}
+    if levels.get("database.schema") is Level.OK:
+        return (SOUND, *INSIDE)
+    if "database.schema" in levels:
+        return (SOUND, UNSEEN)
+    return (NEW,) if levels.get("database.opens") is Level.NOTE else ()
+
+
+def _can(check: Check, found: Sequence[Finding], *, has_key: bool) -> bool:
+    """Whether there is what the check needs."""
+    is_open = any(each.check == "database.schema" and each.level is Level.OK for each in found)
+    return (check not in ONLINE or is_open) and (check.name != "rows" or has_key)
 
 
 @dataclass(slots=True)
@@ -159,13 +171,6 @@ def _too_slow(check: Check) -> Finding:
     )
 
 
-_NOT_INSIDE: Final = note(
-    "database.contents",
-    Text(
-        "データベースの中身（申請・記録・ログイン）は調べていません。",
-        "What the database holds (actions, log, logins) was not looked at.",
-    ),
-)
 _OFFLINE: Final = note(
     "machine.offline",
     Text("ネットワークは使っていません（--offline）。", "Nothing was asked over the network (--offline)."),
