@@ -143,6 +143,10 @@ class Home:
 
     @cached_property
     def _opened(self) -> _Opened:
+        from seikyu.store.modes import make_private
+
+        for mended in make_private(self.settings.home):
+            log.warning("%s: others could reach it, and cannot any more", mended)
         return _Opened(self)
 
     def rooms(self) -> Operations:
