@@ -232,6 +232,12 @@ class HttpRefresh:
         )
 
 
+def is_plain(error: SeikyuError) -> bool:
+    """Whether it says one thing that happened and one thing to do, in both languages."""
+    texts = (error.what, error.next_step)
+    return all(text.ja.count("。") == 1 and text.ja.endswith("。") and text.en.endswith(".") for text in texts)
+
+
 def told(error: BaseException) -> str:
     """All that a log could hold of `error`: its traceback, and the variables of every frame of ours."""
     frames = traceback.TracebackException.from_exception(error, capture_locals=True)

@@ -183,6 +183,18 @@ def test_what_does_not_open_is_named_kept_and_keeps_its_key(house: House, change
     assert house.keys() == [house.keys()[0], *([] if standing is Standing.UNKNOWN_KEY else [old])]
 
 
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("column", ["provider", "kind", "key_id", "sealed", "generation", "lease_owner"])
+def test_a_value_of_a_kind_we_never_write_stops_no_rotation(house: House, column: str) -> None:
+    with house.store.write() as tx:
+        tx.connection.execute(f"UPDATE secret SET {column} = X'00' WHERE connection = 'mfk-main'")  # noqa: S608 - listed above
+
+    done = house.rotate()
+
+    assert [row.name for row in done.left] == ["mfk-main"]
+    assert len(done.resealed) == len(ROWS) - 1
+
+
 def test_a_key_that_nothing_needs_is_taken_out_and_all_goes_on(house: House) -> None:
     vault, kept = house.vault(), house.keepsakes()
     contents = house.contents()

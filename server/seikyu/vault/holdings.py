@@ -97,7 +97,14 @@ class Appraiser:
         else:
             standing = Standing.UNCONFIGURED if label is None else Standing.UNREADABLE
         return Holding(
-            row["connection"], row["provider"], row["kind"], row["key_id"], row["sealed"], standing, label, plain
+            name=row["connection"],
+            provider=str(row["provider"]),
+            kind=str(row["kind"]),
+            key_id=str(row["key_id"]),
+            sealed=str(row["sealed"]),
+            standing=standing,
+            label=label,
+            plain=plain,
         )
 
     def is_leased(self, row: Row) -> bool:
@@ -106,14 +113,15 @@ class Appraiser:
         return (
             owner is not None
             and not _is_past(row["lease_until"], self._clock.now())
-            and not self._presence.is_gone(owner)
+            and not self._presence.is_gone(str(owner))
         )
 
     def _label(self, row: Row) -> Label | None:
         address = self._addresses.get(row["connection"])
         if address is None:
             return None
-        return Label(row["connection"], row["provider"], address, row["kind"], row["generation"])
+        # as text: a value of another kind, written there by somebody else, is a row that does not open and no crash
+        return Label(row["connection"], str(row["provider"]), address, str(row["kind"]), row["generation"])
 
 
 def _is_past(until: object, now: datetime) -> bool:
