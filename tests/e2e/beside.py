@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ from seikyu.vault.secrets import Vault
 MFK: Final = "mfk-main"
 INVOX: Final = "invox-main"
 FREEE: Final = "freee-main"
+OTHER_KEY: Final = base64.urlsafe_b64encode(b"seikyu-another-key-of-a-test-001").decode().rstrip("=")
+"""A master key that opens nothing here."""
 
 
 @contextmanager

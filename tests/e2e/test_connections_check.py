@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from e2e.beside import FREEE, INVOX, MFK, Installation, freee_tokens, tokens, twins_beside
+from e2e.beside import FREEE, INVOX, MFK, OTHER_KEY, Installation, freee_tokens, tokens, twins_beside
 from seikyu.gate.connections import Standing
 from seikyu.sandbox.faults import Fault, FaultKind
 from seikyu.sandbox.freee import COMPANIES, COMPANY, OTHER_COMPANY
@@ -73,7 +73,7 @@ def test_without_check_no_provider_is_asked_and_that_is_said(twins: Twins, place
 
 def test_a_missing_login_and_one_that_does_not_open_are_told_without_a_call(twins: Twins, place: Installation) -> None:
     place.put_key("a key of before")
-    (place.home / "master.key").write_text("A" * 43 + "\n", encoding="ascii")
+    (place.home / "master.key").write_text(f"{OTHER_KEY}\n", encoding="ascii")
 
     code, rows = checked(place)
 

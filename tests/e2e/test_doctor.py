@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from e2e.beside import INVOX, MFK, Installation, Past, tokens, twins_beside
+from e2e.beside import INVOX, MFK, OTHER_KEY, Installation, Past, tokens, twins_beside
 from e2e.terminal import Terminal
 from gate.stage import CHEAP, PASSPHRASE
 from seikyu.app import Home
@@ -259,7 +259,7 @@ def test_read_only_is_told(place: Installation) -> None:
 def test_a_key_that_opens_everything_is_well_and_another_is_a_fault(place: Installation) -> None:
     place.put_key("a key")
     well = offline(place)
-    (place.home / "master.key").write_text("A" * 43 + "\n", encoding="ascii")
+    (place.home / "master.key").write_text(f"{OTHER_KEY}\n", encoding="ascii")
 
     report = offline(place)
 
@@ -301,7 +301,7 @@ def test_a_row_whose_address_changed_does_not_open(place: Installation) -> None:
 def test_what_is_sealed_with_a_former_key_or_belongs_to_nothing_is_noted(place: Installation) -> None:
     place.put_key("a key")
     old = (place.home / "master.key").read_text("ascii")
-    (place.home / "master.key").write_text("A" * 43 + "\n" + old, encoding="ascii")
+    (place.home / "master.key").write_text(f"{OTHER_KEY}\n" + old, encoding="ascii")
     retired = offline(place)
     (place.config / "connections.toml").write_text("schema = 1\n", encoding="utf-8")
 
