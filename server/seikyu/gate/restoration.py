@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from seikyu.errors import NOTHING, NotAllowed, StoreDamaged, Text
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 KNOWN_IN_A_ROW: Final = 256
 """Lines the database knows, going back, after which older ones are not read: a backup that holds a claim holds those
 before it, but for the few that were made at the same moment: many times more than one machine sends at once."""
+
+_ASKED_AT_ONCE: Final = 32
+"""Lines asked for in one query, as many as it has places."""
 
 _AT_ONCE: Final = 100
 """Actions taken up in one transaction."""
@@ -137,10 +141,10 @@ class Restoration:
         missing, unreadable, known = dict[str, Entry](), 0, 0
         with self._store.read() as tx:
             denied = _denied(tx, anchors, pardons(tx))
-            for entry in entries:
+            for entry, is_known in _held_against(tx, entries):
                 if entry is None:
                     unreadable += 1
-                elif _knows(tx, entry):
+                elif is_known:
                     known += 1
                 else:
                     known = 0
@@ -226,11 +230,30 @@ class Restoration:
             log.warning("the audit log is not anchored: %s", error)
 
 
+def _held_against(tx: Tx, entries: Iterable[Entry | None]) -> Iterator[tuple[Entry | None, bool]]:
+    """Each line with whether the database knows it; asked for a few at a time."""
+    left = iter(entries)
+    while lines := list(islice(left, _ASKED_AT_ONCE)):
+        epochs = _epochs(tx, [entry.action_id for entry in lines if entry is not None])
+        for entry in lines:
+            yield entry, entry is not None and _is_within(entry, epochs)
+
+
+def _epochs(tx: Tx, ids: Sequence[str]) -> dict[str, object]:
+    """How often each of these actions was claimed; those that are not there are left out."""
+    asked = {f"id_{number}": "" for number in range(_ASKED_AT_ONCE)}
+    asked |= {f"id_{number}": id_ for number, id_ in enumerate(ids)}
+    return {row["id"]: row["epoch"] for row in tx.all("action_epochs", **asked)}
+
+
+def _is_within(entry: Entry, epochs: Mapping[str, object]) -> bool:
+    """A damaged row is there: the sweep sets it aside, and nothing else has to stand still for it."""
+    epoch = epochs.get(entry.action_id, -1)
+    return not isinstance(epoch, int) or epoch >= entry.epoch
+
+
 def _knows(tx: Tx, entry: Entry) -> bool:
-    row = tx.one("action_epoch", id=entry.action_id)
-    if row is not None and not isinstance(row["epoch"], int):
-        return True  # it is there, and damaged: the sweep sets it aside; nothing else has to stand still for it
-    return row is not None and int(row["epoch"]) >= entry.epoch
+    return _is_within(entry, _epochs(tx, [entry.action_id]))
 
 
 def _keep_last(missing: dict[str, Entry], entry: Entry) -> None:

@@ -233,8 +233,14 @@ SELECT epoch, started_at, ended_at, outcome, detail FROM attempt WHERE action_id
 INSERT INTO policy (sha256, source, first_used_at) VALUES (:sha256, :source, :first_used_at)
 ON CONFLICT (sha256) DO NOTHING;
 
--- name: action_epoch^
-SELECT epoch FROM action WHERE id = :id;
+-- name: action_epochs
+-- so many at once, for each is a journey to another machine
+SELECT id, epoch FROM action WHERE id IN (
+    :id_0, :id_1, :id_2, :id_3, :id_4, :id_5, :id_6, :id_7,
+    :id_8, :id_9, :id_10, :id_11, :id_12, :id_13, :id_14, :id_15,
+    :id_16, :id_17, :id_18, :id_19, :id_20, :id_21, :id_22, :id_23,
+    :id_24, :id_25, :id_26, :id_27, :id_28, :id_29, :id_30, :id_31
+);
 
 -- name: count_taken_up_open
 SELECT count(*) AS total FROM action
