@@ -119,7 +119,9 @@ async def test_a_database_that_forgot_a_send_is_read_only_and_health_says_why(st
         "approved_by": [],
         "row": {"id": "act-1", "epoch": 1},
     }
-    (sent / "2026-11.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    journal = sent / "2026-11.jsonl"
+    journal.touch(mode=0o600)
+    journal.write_text(json.dumps(line) + "\n", encoding="utf-8")
     async with served(stage) as origin, Client(f"{origin}/mcp") as client:
         told = await refused(client, "register_transaction", **draft())
         async with httpx2.AsyncClient(base_url=origin, trust_env=False) as watcher:
