@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e.beside import twins_beside
 from e2e.terminal import Terminal, open_terminal
+from seikyu.sandbox.twins import Twins
 from seikyu.surfaces.demo.stage import Stage, set_stage
 
 
@@ -28,3 +30,16 @@ async def shared_stage() -> AsyncGenerator[Stage]:
 def terminal(tmp_path: Path) -> Generator[Terminal]:
     with open_terminal(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def running() -> Generator[Twins]:
+    with twins_beside() as made:
+        yield made
+
+
+@pytest.fixture
+def twins(running: Twins) -> Twins:
+    """The twins beside, as new."""
+    running.reset()
+    return running

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from e2e.beside import FREEE, INVOX, MFK, OTHER_KEY, Installation, freee_tokens, tokens, twins_beside
+from e2e.beside import FREEE, INVOX, MFK, OTHER_KEY, Installation, freee_tokens, tokens
 from seikyu.gate.connections import Standing
 from seikyu.sandbox.faults import Fault, FaultKind
 from seikyu.sandbox.freee import COMPANIES, COMPANY, OTHER_COMPANY
 from seikyu.sandbox.twins import Twins
 from seikyu.vault.grants import TokenAnswer
-
-
-@pytest.fixture(scope="module")
-def running() -> Generator[Twins]:
-    with twins_beside() as made:
-        yield made
-
-
-@pytest.fixture
-def twins(running: Twins) -> Twins:
-    running.reset()
-    return running
 
 
 @pytest.fixture

@@ -33,18 +33,6 @@ from seikyu.surfaces.doctor.machine import extra, python
 from seikyu.vault.keepsakes import Keepsakes, slack_place
 
 
-@pytest.fixture(scope="module")
-def running() -> Generator[Twins]:
-    with twins_beside() as made:
-        yield made
-
-
-@pytest.fixture
-def twins(running: Twins) -> Twins:
-    running.reset()
-    return running
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Installation:
     made = Installation(tmp_path)

@@ -158,7 +158,11 @@ async def test_what_a_program_prints_reaches_neither_our_stdout_nor_our_stderr(
 
 
 async def test_a_program_that_does_not_read_its_input_is_fine(tmp_path: Path) -> None:
-    await tell_program(program(tmp_path, "os.close(0)").command, b"x" * 1_000_000)
+    deaf = program(tmp_path, "os.close(0)\nopen(folder + '/ended', 'w').write('true')")
+
+    await tell_program(deaf.command, b"x" * 1_000_000)
+
+    assert deaf.left("ended")
 
 
 @pytest.mark.parametrize("source,said", [("sys.exit(3)", "exit 3"), ("os.kill(os.getpid(), 9)", "exit -9")])

@@ -6,13 +6,14 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from gate.forgery import forge
+from gate.lost_store import LostStore
 from gate.stage import Stage
-from seikyu.errors import CommitUnknown, NotFound, StoreDamaged, Text, VoteRefused
+from seikyu.errors import NotFound, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import canonical, sha256
@@ -247,22 +248,6 @@ async def test_a_conclusion_is_sealed_logged_and_heard_once_it_is_reached(
     assert heard == [(action.id, kind)]
     sealed = [json.loads(vote["statement"]) for vote in votes(stage, action) if vote["decision"] == "resolve"]
     assert [one["resolved_as"] for one in sealed] == [concluded] * 2
-
-
-class LostStore(Store):
-    """A database whose next commit, or the answer to it, is lost."""
-
-    loses: Literal["commit", "answer"] | None = None
-
-    @contextmanager
-    def write(self) -> Generator[Tx]:
-        lost, self.loses = self.loses, None
-        with super().write() as tx:
-            yield tx
-            if lost == "commit":
-                raise CommitUnknown
-        if lost == "answer":
-            raise CommitUnknown
 
 
 @pytest.fixture

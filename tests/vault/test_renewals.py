@@ -1,5 +1,3 @@
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -7,8 +5,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import SecretStr
 
-from seikyu.errors import CommitUnknown, ConfigurationError, LoginRequired, ProviderUnavailable, StoreBusy, Text
-from seikyu.store.database import Store, Tx
+from gate.lost_store import LostStore
+from seikyu.errors import ConfigurationError, LoginRequired, ProviderUnavailable, StoreBusy, Text
+from seikyu.store.database import Store
 from seikyu.store.presence import Presence
 from seikyu.vault.credentials import ApiKeyCredential
 from seikyu.vault.grants import TokenRefused, TokenResult
@@ -172,22 +171,6 @@ def test_a_home_that_is_no_folder_is_named_with_its_fault(tmp_path: Path, place:
 
     with pytest.raises(ConfigurationError, match=rf"{place} cannot be used as a folder \({fault}\)"):
         create_key_file(tmp_path / place)
-
-
-class LostStore(Store):
-    """A database whose next commit, or the answer to it, is lost."""
-
-    loses: Literal["commit", "answer"] | None = None
-
-    @contextmanager
-    def write(self) -> Generator[Tx]:
-        lost, self.loses = self.loses, None
-        with super().write() as tx:
-            yield tx
-            if lost == "commit":
-                raise CommitUnknown
-        if lost == "answer":
-            raise CommitUnknown
 
 
 @pytest.mark.parametrize("loses", ["commit", "answer"])
