@@ -204,8 +204,8 @@ def _safe_address(value: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
         msg = "must begin with https:// (http:// only for 127.0.0.1, ::1 or localhost)"
         raise ValueError(msg)
-    if not parts.hostname or parts.username or parts.query or parts.fragment:
-        msg = "must be an address without user, query or fragment"
+    if not parts.hostname or parts.username or parts.query or parts.fragment or parts.port == 0:
+        msg = "must be an address without user, query or fragment, its port from 1 to 65535"
         raise ValueError(msg)
     return value.rstrip("/")
 
@@ -355,13 +355,26 @@ def read_environment(config: Path) -> dict[str, str]:
     return {key: value for key, value in given.items() if value is not None} | dict(os.environ)
 
 
+def _path(name: str, value: str | Path) -> Path:
+    """Raises `ConfigurationError`: it begins with `~` or `~user`, and this machine does not know whose home that is."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            Text(
+                f"{name} の「~」が誰のフォルダーか分かりません。", f"{name}: nobody here knows whose folder the ~ is."
+            ),
+            Text("/srv/seikyu のように絶対パスで書いてください。", "Write the whole path, such as /srv/seikyu."),
+        ) from None
+
+
 def _roots(value: str | None, home: Path) -> tuple[Path, ...]:
     given: Sequence[str] = [part for part in (value or "").split(os.pathsep) if part]
-    return tuple(Path(part).expanduser() for part in given) or (home / "inbox",)
+    return tuple(_path("SEIKYU_FILE_ROOTS", part) for part in given) or (home / "inbox",)
 
 
 def _anchors(value: str | None, home: Path) -> Path | None:
-    given = Path(value).expanduser() if value else None
+    given = _path("SEIKYU_AUDIT_ANCHORS", value) if value else None
     if given is not None and given.name.startswith("seikyu.db") and given.parent.resolve() == home.resolve():
         # opened and closed beside SQLite, it would cost SQLite its locks
         raise ConfigurationError(
@@ -456,8 +469,8 @@ def _master_key_source(value: str | None) -> KeyPlaceName | None:
 
 
 def default_config() -> Path:
-    """`SEIKYU_CONFIG`, or the user's own configuration folder."""
-    return Path(os.environ.get("SEIKYU_CONFIG") or Path.home() / ".config" / "seikyu").expanduser()
+    """`SEIKYU_CONFIG`, or the user's own configuration folder. Raises `ConfigurationError`."""
+    return _path("SEIKYU_CONFIG", os.environ.get("SEIKYU_CONFIG") or "~/.config/seikyu")
 
 
 def read_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -468,7 +481,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     """
     folder = config or default_config()
     env = read_environment(folder) if environ is None else environ
-    home = Path(env.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu").expanduser()
+    home = _path("SEIKYU_HOME", env.get("SEIKYU_HOME") or "~/.local/share/seikyu")
     key = env.get("SEIKYU_MASTER_KEY")
     return Settings(
         home=home,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -26,7 +27,7 @@ from seikyu.gate.anchors import Anchor, AnchorFile
 from seikyu.models import timestamp
 from seikyu.sandbox.twins import Twins
 from seikyu.store.looking import Condition, Soundness
-from seikyu.surfaces.doctor.clients import places
+from seikyu.surfaces.doctor.clients import MOST_BYTES, places
 from seikyu.surfaces.doctor.database import look_at_database, look_at_soundness
 from seikyu.surfaces.doctor.files import LITTLE_ROOM, NO_ROOM, room
 from seikyu.surfaces.doctor.machine import extra, python
@@ -158,6 +159,14 @@ def test_people_read_it_in_their_language_piped_line_by_line(place: Installation
 # the configuration
 
 
+@pytest.mark.parametrize("name", ["SEIKYU_HOME", "SEIKYU_CONFIG"])
+@pytest.mark.parametrize("value", ["~nobody-of-ours/seikyu", "seikyu"])
+def test_a_folder_that_nobody_can_find_from_elsewhere_is_a_fault(place: Installation, name: str, value: str) -> None:
+    place.variables[name] = value
+
+    assert offline(place).level("configuration.variables", name) == "fault"
+
+
 def test_a_faulty_variable_is_named_and_everything_else_is_looked_at_all_the_same(place: Installation) -> None:
     well = offline(place)
     place.variables |= {"SEIKYU_BATCH_COUNT": "many", "SEIKYU_TIMING_WRITE_S": "-1"}
@@ -200,6 +209,17 @@ def test_a_file_that_cannot_be_read_is_named(place: Installation, name: str) -> 
     assert report.done.exit_code == 1
     assert report.level({".env": "configuration.env"}.get(name, "configuration.connections")) == "fault"
     assert report.level("policy.rules") == "ok"
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "hush"])
+def test_a_port_that_does_not_exist_is_a_fault_of_the_configuration(place: Installation, port: str) -> None:
+    place.mfk_url = f"http://127.0.0.1:{port}/v2"
+    place.write_connections()
+
+    report = Report(place)
+
+    assert report.level("configuration.connections") == "fault"
+    assert report.of("twins.failed") == []
 
 
 def test_an_unknown_key_of_a_connection_is_named(place: Installation) -> None:
@@ -263,6 +283,13 @@ def test_a_key_that_is_gone_while_secrets_are_sealed_is_a_fault(place: Installat
     report = offline(place)
 
     assert (report.level("key.source"), report.level("key.rows")) == ("note", "fault")
+
+
+def test_a_link_that_leads_nowhere_in_place_of_the_key_file_is_a_fault(place: Installation) -> None:
+    (place.home / "master.key").unlink()
+    (place.home / "master.key").symlink_to("nowhere")
+
+    assert offline(place).level("key.source") == "fault"
 
 
 def test_a_key_file_that_others_can_read_is_a_fault(place: Installation) -> None:
@@ -743,6 +770,42 @@ def test_a_clients_file_that_is_no_json_is_a_warning_and_none_at_all_is_noted(pl
 
     assert (none.level("clients.entry"), report.level("clients.entry")) == ("note", "warning")
     assert "hush" not in report.done.output
+
+
+def test_a_clients_file_that_is_too_large_is_not_called_bad_json(place: Installation) -> None:
+    configured(place, {}).write_bytes(b" " * (MOST_BYTES - 2) + b"{}\n")
+
+    report = offline(place)
+
+    ((level, said),) = report.of("clients.entry", "Cursor")
+    assert (level, "TooLarge" in said) == ("warning", True)
+    assert "Mend its JSON." not in report.steps("clients.entry")
+
+
+@pytest.mark.parametrize("trap", ['{"a": "' + '\\"' * 60_000, "/* " * 60_000])
+def test_a_file_that_somebody_made_to_be_slow_to_read_does_not_hold_the_doctor_up(
+    place: Installation, trap: str
+) -> None:
+    configured(place, {}).write_text(trap, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "seikyu", "doctor", "--offline", "--json"],
+        env=os.environ | place.environment,
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+
+    levels = {each["check"]: each["level"] for each in json.loads(done.stdout)["findings"]}
+    assert (done.returncode, levels["clients.entry"]) == (0, "warning")
+
+
+def test_a_folder_of_nobody_in_a_clients_entry_is_another_folder(place: Installation) -> None:
+    configured(place, {"command": OURS, "env": env_of(place) | {"SEIKYU_HOME": "~nobody-of-ours/seikyu"}})
+
+    ((level, said),) = offline(place).of("clients.entry")
+
+    assert (level, "(SEIKYU_HOME)" in said) == ("note", True)
 
 
 def test_a_project_of_claude_code_counts_too(place: Installation) -> None:

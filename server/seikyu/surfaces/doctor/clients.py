@@ -7,6 +7,7 @@ Context Protocol"; VS Code, "Use MCP servers", read 2026-11-21. Claude Desktop o
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -21,8 +22,9 @@ from seikyu.surfaces.doctor.patient import Patient
 
 MOST_BYTES: Final = 20_000_000
 """Claude Code keeps its history in the same file."""
-_COMMENTS: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMAS: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+# what is not closed ends with the file: each character is read once, whoever wrote the file
+_COMMENTS: Final = re.compile(r'("(?:\\.|[^"\\])*+"?)|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+_LAST_COMMAS: Final = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[}\]])', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Client:
 
 def places(environ: Mapping[str, str], platform: str, here: Path) -> list[Client]:
     """Where clients keep their servers, for this user and for the folder `here`."""
-    home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or Path.home())
+    home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or _expanded("~"))
     roaming = {
         "darwin": home / "Library" / "Application Support",
         "win32": Path(environ.get("APPDATA") or home / "AppData" / "Roaming"),
@@ -56,10 +58,9 @@ def look_at_clients(patient: Patient) -> Findings:
     """Each file that is there."""
     found = False
     for client in dict.fromkeys(places(patient.environ, sys.platform, _here())):
-        if client.file.is_file():
-            for finding in _client(client, patient):
-                found = True
-                yield finding
+        for finding in _client(client, patient):
+            found = True
+            yield finding
     if not found:
         yield note(
             "clients.entry",
@@ -72,12 +73,12 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except OSError:  # it was deleted under us
-        return Path.home()
+        return Path(_expanded("~"))
 
 
 def _client(client: Client, patient: Patient) -> Findings:
     try:
-        entries = list(_entries(_read(client.file)))
+        entries = list(_entries(_read(client.file))) if client.file.is_file() else []
     except (OSError, ValueError, RecursionError) as error:
         yield _unreadable(client, error)
         return
@@ -94,15 +95,34 @@ def _unreadable(client: Client, error: Exception) -> Finding:
             f"{client.name} の設定 {client.file} を読めません（{reason}）。",
             f"The configuration of {client.name}, {client.file}, cannot be read ({reason}).",
         ),
-        Text("JSON を直してください。", "Mend its JSON."),
+        _step(error),
         about=client.name,
     )
+
+
+def _step(error: Exception) -> Text:
+    match error:
+        case OSError():
+            return Text("所有者と権限を確かめてください。", "Check its owner and its permissions.")
+        case TooLarge():
+            return Text(
+                "大きすぎるため、自分で確かめてください。", "It is too large to be looked at here; see for yourself."
+            )
+        case _:
+            return Text("JSON を直してください。", "Mend its JSON.")
+
+
+class TooLarge(ValueError):
+    """More than `MOST_BYTES`."""
 
 
 def _read(file: Path) -> object:
     """JSON, with the comments and last commas VS Code takes. Raises `OSError` and `ValueError`."""
     with file.open("rb") as source:
-        text = source.read(MOST_BYTES).decode("utf-8-sig")
+        read = source.read(MOST_BYTES + 1)
+    if len(read) > MOST_BYTES:
+        raise TooLarge
+    text = read.decode("utf-8-sig")
     try:
         return json.loads(text)
     except ValueError:
@@ -209,8 +229,8 @@ def _house(client: Client, entry: Mapping[str, Any], patient: Patient) -> Findin
     """Whether it starts with the folders that were looked at."""
     given, settings, name = _table(entry.get("env")), patient.settings, client.name
     ours = {"SEIKYU_HOME": settings.home, "SEIKYU_CONFIG": settings.config}
-    usual = {"SEIKYU_HOME": Path.home() / ".local/share/seikyu", "SEIKYU_CONFIG": Path.home() / ".config/seikyu"}
-    others = [key for key, path in ours.items() if Path(str(given.get(key) or usual[key])).expanduser() != path]
+    usual = {"SEIKYU_HOME": "~/.local/share/seikyu", "SEIKYU_CONFIG": "~/.config/seikyu"}
+    others = [key for key, path in ours.items() if str(path) != _expanded(given.get(key) or usual[key])]
     if not others:
         said = Text(f"{name} はこの Seikyu を起動します。", f"{name} starts this Seikyu.")
         return ok("clients.entry", said, about=name)
@@ -227,3 +247,7 @@ def _house(client: Client, entry: Mapping[str, Any], patient: Patient) -> Findin
         ),
         about=name,
     )
+
+
+def _expanded(value: object) -> str:
+    return str(Path(os.path.expanduser(str(value))))  # noqa: PTH111 - Path's own raises for a user nobody knows

@@ -51,8 +51,24 @@ def _variables(reading: Reading) -> Findings:
             meant + Text("名前を直すか、消してください。", "Mend its name or take it out."),
             about=name,
         )
+    yield from _relative(reading)
     if not reading.variables and not reading.unknown and ".env" not in reading.files:
         yield ok("configuration.variables", Text("変数はすべて読めます。", "Every variable can be read."))
+
+
+def _relative(reading: Reading) -> Findings:
+    """A client starts its servers wherever it likes: each place would get an installation of its own."""
+    for name, path in (("SEIKYU_HOME", reading.settings.home), ("SEIKYU_CONFIG", reading.settings.config)):
+        if not path.is_absolute() and name not in reading.variables:
+            yield fault(
+                "configuration.variables",
+                Text(
+                    f"{name} が相対パスです。起動した場所ごとに別のフォルダーになります。",
+                    f"{name} is not a whole path: started from elsewhere, Seikyu uses another folder.",
+                ),
+                Text(f"`{path.absolute()}` のように書いてください。", f"Write it as `{path.absolute()}`."),
+                about=name,
+            )
 
 
 def _exposed(patient: Patient) -> Findings:

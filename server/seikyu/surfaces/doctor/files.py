@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -115,8 +116,7 @@ def _inside(home: Path, roots: tuple[Path, ...], *, is_shut: bool) -> Findings:
 
 def _look_inside(home: Path, roots: tuple[Path, ...]) -> _Seen:
     seen, ours = _Seen(), os.geteuid()
-    for path in _walk(home, {root.absolute() for root in roots}):
-        status = path.lstat()
+    for path, status in _walk(home, {root.absolute() for root in roots}):
         seen.count += 1
         if not stat.S_ISLNK(status.st_mode) and status.st_mode & _OTHERS:
             seen.exposed.append(path)
@@ -127,14 +127,14 @@ def _look_inside(home: Path, roots: tuple[Path, ...]) -> _Seen:
     return seen
 
 
-def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, left_out: set[Path]) -> Iterator[tuple[Path, os.stat_result]]:
     """Whatever disappears meanwhile is not told."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if (Path(where) / name).absolute() not in left_out]
         for name in (*folders, *names):
             path = Path(where) / name
-            if path.exists() or path.is_symlink():
-                yield path
+            with suppress(FileNotFoundError):
+                yield path, path.lstat()
 
 
 def _names(home: Path, paths: list[Path]) -> str:

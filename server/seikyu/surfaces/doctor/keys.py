@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from seikyu.models import shown
 from seikyu.surfaces.doctor.findings import Finding, Findings, failed, fault, note, ok
 from seikyu.surfaces.doctor.patient import Patient
 from seikyu.vault.holdings import WHY, Holding, Standing
-from seikyu.vault.keys import KeyPlaces
+from seikyu.vault.keys import FILE_NAME, KeyPlaces
 
 _BACK: Final = Text(
     "元の鍵を控えから戻してください。なければ seikyu connect で接続し直します。",
@@ -22,7 +23,7 @@ def look_at_key(patient: Patient) -> Findings:
     """The source, and that it can be read."""
     settings = patient.settings
     is_asked = settings.master_key or settings.master_key_command or settings.master_key_source == "keyring"
-    if not is_asked and not (settings.home / "master.key").exists():
+    if not is_asked and not os.path.lexists(settings.home / FILE_NAME):
         yield note(
             "key.source",
             Text("マスターキーはまだありません。", "There is no master key yet."),

@@ -33,16 +33,28 @@ class Reading:
 
 def unread() -> Reading:
     """In the place of a configuration that cannot be read in time."""
-    folder = default_config()
+    folder, _ = _folder()
     hangs = ConfigurationError(
-        Text(f"{folder} を時間内に読めません。", f"{folder} could not be read in time."),
+        Text(f"{folder} を時間内に読めません。", f"{folder} could not be read, or not in time."),
         Text(
             "通常のフォルダーとファイルか確かめてください。", "See that it holds plain files, on a disk that answers."
         ),
     )
-    home = Path(os.environ.get("SEIKYU_HOME") or Path.home() / ".local" / "share" / "seikyu").expanduser()
+    home = _expanded(os.environ.get("SEIKYU_HOME") or "~/.local/share/seikyu")
     lang: Lang = "en" if os.environ.get("SEIKYU_LANG", "ja").startswith("en") else "ja"
     return Reading(Settings(home, folder, requester="", lang=lang), {}, {"connections.toml": hangs}, (), _ALSO_KNOWN)
+
+
+def _folder() -> tuple[Path, dict[str, ConfigurationError]]:
+    """The configuration folder, and what is wrong with its name."""
+    try:
+        return default_config(), {}
+    except ConfigurationError as error:
+        return _expanded(os.environ.get("SEIKYU_CONFIG") or "~/.config/seikyu"), {"SEIKYU_CONFIG": error}
+
+
+def _expanded(value: str) -> Path:
+    return Path(os.path.expanduser(value))  # noqa: PTH111 - Path's own raises for a user nobody knows
 
 
 class _Asked(dict[str, str]):
@@ -63,7 +75,7 @@ class _Asked(dict[str, str]):
 
 def read_all() -> Reading:
     """Raises nothing for what is wrong with the configuration."""
-    folder = default_config()
+    folder, misnamed = _folder()
     files: dict[str, ConfigurationError] = {}
     try:
         environ: Mapping[str, str] = read_environment(folder)
@@ -75,7 +87,7 @@ def read_all() -> Reading:
     except ConfigurationError as error:
         files["connections.toml"], read_from = error, folder / "connections.toml" / "is-faulty"
     asked = _Asked(environ)
-    variables = _drop_faulty(read_from, asked)
+    variables = misnamed | _drop_faulty(read_from, asked)
     settings = replace(read_settings(read_from, asked), config=folder)
     known = frozenset(name for name in asked.names if name.startswith(_PREFIX)) | _ALSO_KNOWN
     ours = sorted(name for name in environ if name.startswith(_PREFIX))
