@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from seikyu.gate.connections import Checkup
     from seikyu.gate.delivery import Delivery
     from seikyu.gate.execution import Client, OnStep
-    from seikyu.gate.logins import Arrival, Revocation
+    from seikyu.gate.logins import Arrival, Farewell, Revocation
     from seikyu.gate.notices import Notifier
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.restoration import Restoration
@@ -763,11 +763,11 @@ class _Logins:
     async def give_back(self, arrival: Arrival) -> Revocation:
         return await self._rooms.give_back(arrival)
 
-    async def revoke(self, connection: Connection) -> Revocation:
+    async def revoke(self, connection: Connection) -> Farewell:
         return await self._rooms.revoke(connection)
 
-    def forget(self, connection: Connection, revocation: Revocation) -> None:
-        self._rooms.forget(connection, revocation)
+    def forget(self, connection: Connection, farewell: Farewell) -> None:
+        self._rooms.forget(connection, farewell)
 
 
 class _GivenKey:

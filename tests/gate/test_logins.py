@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -13,7 +15,7 @@ from pydantic import SecretBytes, SecretStr
 from gate.stage import Stage
 from seikyu.errors import LoginRequired, NotAllowed, ProviderUnavailable, Text
 from seikyu.gate.audit import verify
-from seikyu.gate.logins import CONNECTED, FORGOTTEN, Arrival, Logins, Revocation, known_account
+from seikyu.gate.logins import CONNECTED, FORGOTTEN, Arrival, Farewell, Logins, Revocation, known_account
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
 from seikyu.providers.authorization import oauth_server
@@ -38,11 +40,15 @@ class Provider:
     forms: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     refusal: Any = None
     account_status: int = 200
+    while_revoking: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     async def post_form(self, url: str, *, headers: Any, form: dict[str, str], **_more: Any) -> Any:
         del headers
         self.forms.append({"url": url, **form})
         if url.endswith("/revoke"):
+            for meanwhile in self.while_revoking[:1]:
+                self.while_revoking.remove(meanwhile)
+                meanwhile()
             return HttpAnswer(200, {}, "") if self.revokes else Lost(Text("切断", "cut"))
         if self.refusal is not None:
             return self.refusal
@@ -196,15 +202,65 @@ async def test_a_renewal_that_may_have_left_other_tokens_is_not_called_revoked(
 
     said = await office.logins.revoke(FREEE)
 
-    assert said is (Revocation.DONE if state is GrantState.SCOPE_LOST else Revocation.UNSURE)
+    assert said.revocation is (Revocation.DONE if state is GrantState.SCOPE_LOST else Revocation.UNSURE)
     assert office.provider.revoked == ["r1"]
+
+
+def renew(office: Office, number: int) -> None:
+    """As another process does, which gets the tokens of that number."""
+    grant, words = office.vault.grant(FREEE), f"{number}"
+    tokens = {"access_token": SecretStr("a" + words), "refresh_token": SecretStr("r" + words)}
+    office.vault.replace_grant(
+        grant,
+        grant.secret.model_copy(update=tokens),
+        state=GrantState.READY,
+        obtained_at=grant.obtained_at,
+        expires_at=grant.expires_at,
+    )
+
+
+async def test_a_login_that_was_renewed_while_it_was_given_back_is_given_back_again(office: Office) -> None:
+    await office.connect()
+    office.provider.while_revoking = [partial(renew, office, 9)]
+
+    said = await office.logins.revoke(FREEE)
+    office.logins.forget(FREEE, said)
+
+    assert (said.revocation, office.provider.revoked) == (Revocation.DONE, ["r1", "r9"])
+    assert not office.vault.has(FREEE)
+
+
+async def test_a_login_that_is_renewed_each_time_it_is_given_back_is_not_called_revoked(office: Office) -> None:
+    await office.connect()
+    office.provider.while_revoking = [partial(renew, office, number) for number in range(2, 9)]
+
+    said = await office.logins.revoke(FREEE)
+
+    assert (said.revocation, len(office.provider.revoked)) == (Revocation.UNSURE, 3)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_came_after_it_was_given_back_is_not_forgotten_unasked(office: Office, *, again: bool) -> None:
+    await office.connect()
+    said = await office.logins.revoke(FREEE)
+    if again:
+        await office.connect()
+    else:
+        renew(office, 9)
+
+    with pytest.raises(NotAllowed, match="renewed or replaced meanwhile"):
+        office.logins.forget(FREEE, said)
+
+    assert office.vault.state(FREEE) == "ready"
+    assert office.rows(FORGOTTEN) == []
 
 
 async def test_forgetting_is_told_once_and_asks_nobody(office: Office) -> None:
     await office.connect()
     asked = len(office.provider.forms)
-    office.logins.forget(FREEE, Revocation.FAILED)
-    office.logins.forget(FREEE, Revocation.FAILED)
+    farewell = Farewell(Revocation.FAILED, office.vault.mark(FREEE))
+    office.logins.forget(FREEE, farewell)
+    office.logins.forget(FREEE, farewell)
 
     assert office.rows(FORGOTTEN) == [{"connection": "freee-main", "revoked": "failed"}]
     assert (office.vault.has(FREEE), len(office.provider.forms)) == (False, asked)

@@ -34,11 +34,13 @@ from seikyu.providers.oauth import Account, OAuthClient, ask_for_token, revoke, 
 from seikyu.store.database import Store, Tx
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenUnknown
 from seikyu.vault.renewals import KEEP_TRIES
-from seikyu.vault.secrets import GrantState, Vault
+from seikyu.vault.secrets import GrantState, Mark, Vault
 
 if TYPE_CHECKING:
     from seikyu.providers.http import HttpEdge
 
+REVOKE_TRIES: Final = 3
+"""How often a login is given back that was renewed meanwhile."""
 CONNECTED: Final = "login.connected"
 FORGOTTEN: Final = "login.forgotten"
 
@@ -55,6 +57,14 @@ class Revocation(Enum):
     """What is stored does not open, so there is nothing to give back."""
     FAILED = auto()
     """The provider did not say that it is revoked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What became of giving a stored login back, and which one it was."""
+
+    revocation: Revocation
+    mark: Mark | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +141,23 @@ class Logins:
         """Store a key that was tried. Raises as `Vault.put_api_key`."""
         self._vault.put_api_key(connection, api_key, also=lambda tx: self._tell(tx, connection, None))
 
-    async def revoke(self, connection: Connection) -> Revocation:
-        """Give the stored login back to the provider. What is stored stays as it is."""
+    async def revoke(self, connection: Connection) -> Farewell:
+        """Give the stored login back to the provider, and what a renewal puts in its place meanwhile.
+
+        What is stored stays as it is.
+        """
+        revocation, mark = Revocation.UNSURE, await self._mark(connection)
+        for _ in range(REVOKE_TRIES):
+            revocation, before = await self._revoke_stored(connection), mark
+            mark = await self._mark(connection)
+            if mark == before:
+                return Farewell(revocation, mark)
+        return Farewell(Revocation.UNSURE if revocation is Revocation.DONE else revocation, mark)
+
+    async def _mark(self, connection: Connection) -> Mark | None:
+        return await self._store.run(lambda: self._vault.mark(connection))
+
+    async def _revoke_stored(self, connection: Connection) -> Revocation:
         try:
             grant = await self._store.run(lambda: self._vault.grant(connection))
         except LoginRequired:
@@ -145,14 +170,20 @@ class Logins:
         is_newest = grant.state in {GrantState.READY, GrantState.SCOPE_LOST}
         return revocation if is_newest or revocation is not Revocation.DONE else Revocation.UNSURE
 
-    def forget(self, connection: Connection, revocation: Revocation) -> None:
-        """Delete the login here, whatever its state; its history stays. Asks nobody."""
+    def forget(self, connection: Connection, farewell: Farewell) -> None:
+        """Delete the login here, whatever its state; its history stays. Asks nobody.
+
+        Raises:
+            NotAllowed: another one is stored by now; it was not given back, and nothing is deleted.
+        """
 
         def tell(tx: Tx) -> None:
-            said = {"connection": connection.name, "revoked": revocation.name.lower()}
+            said = {"connection": connection.name, "revoked": farewell.revocation.name.lower()}
             audit.append(tx, self._clock.now(), FORGOTTEN, **said)
 
-        self._vault.forget(connection, also=tell)
+        is_gone = self._vault.forget(connection, only=farewell.mark, also=tell)
+        if not is_gone and self._vault.mark(connection) is not None:
+            raise _changed(connection)
 
     def _prove(self) -> None:
         """A write of nothing: the code is spent only when the database can take what comes for it."""
@@ -257,6 +288,18 @@ def _given_back(connection: Connection, revocation: Revocation) -> Text:
     return Text(
         f"新しいログインは取り消せていません。{provider} の画面でアプリの連携を解除してください。",
         f"The new login could not be revoked: end it on {provider}'s own screen.",
+    )
+
+
+def _changed(connection: Connection) -> NotAllowed:
+    name = connection.name
+    return NotAllowed(
+        Text(
+            f"{name} のログインは、その間に更新されたか変わりました。",
+            f"The login of {name} was renewed or replaced meanwhile.",
+        ),
+        Text(f"もう一度 `seikyu disconnect {name}` を実行してください。", f"Run `seikyu disconnect {name}` again."),
+        written=Text("何も消していません。", "Nothing was forgotten."),
     )
 
 

@@ -100,6 +100,9 @@ class Grant:
 
 SecretT = TypeVar("SecretT", bound=BaseModel)
 
+Mark: TypeAlias = tuple[str, ...]
+"""Tells a row from what it was before: another seal, another state, another renewal under way."""
+
 Also: TypeAlias = Callable[[Tx], None]
 """What else is stored in the transaction of a change, such as its audit row."""
 
@@ -160,9 +163,15 @@ class Vault:
         row = self._row(connection)
         return row is not None and row["provider"] == connection.provider
 
-    def forget(self, connection: Connection, *, also: Also = _nothing) -> bool:
-        """Delete the secret, in every process at once; False when there was none. Needs no key."""
+    def mark(self, connection: Connection) -> Mark | None:
+        """Of what is stored now, whether it opens or not; None when nothing is."""
+        return _mark(self._row(connection))
+
+    def forget(self, connection: Connection, *, only: Mark | None = None, also: Also = _nothing) -> bool:
+        """Delete the secret, in every process at once; False when there was none, or not `only` that. Needs no key."""
         with self.store.write() as tx:
+            if only is not None and _mark(tx.one("secret", connection=connection.name)) != only:
+                return False
             was_there = tx.run("forget_secret", connection=connection.name) == 1
             if was_there:
                 also(tx)
@@ -305,6 +314,10 @@ class Vault:
         if key is None:
             raise _damaged(connection, _foreign(key_id, self._ring.current.id))
         return key
+
+
+def _mark(row: Row | None) -> Mark | None:
+    return None if row is None else tuple(str(row[name]) for name in ("sealed", "state", "lease_owner", "lease_until"))
 
 
 def life_of(answer: TokenAnswer) -> timedelta:

@@ -149,10 +149,11 @@ def disconnect(house: House, name: str, *, force: bool) -> None:
     connection, logins = named(house, name), house.logins()
     if not logins.has(connection):
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
-    revocation = house.run(lambda: logins.revoke(connection))
+    farewell = house.run(lambda: logins.revoke(connection))
+    revocation = farewell.revocation
     if revocation in _IN_DOUBT:
         _ask_to_forget(house, connection, revocation, force=force)
-    logins.forget(connection, revocation)
+    logins.forget(connection, farewell)
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
     screen.say(_after(revocation, connection.provider), house.lang)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seikyu.gate.cards import CardIndex
     from seikyu.gate.connections import Checkup
     from seikyu.gate.execution import Executor
-    from seikyu.gate.logins import Arrival, Revocation
+    from seikyu.gate.logins import Arrival, Farewell, Revocation
     from seikyu.gate.policy import PolicyBook
     from seikyu.gate.proposals import Desk
     from seikyu.gate.restoration import Restoration
@@ -126,12 +126,16 @@ class Logins(Protocol):
         """Revoke a login nobody wants."""
         ...
 
-    async def revoke(self, connection: Connection) -> Revocation:
+    async def revoke(self, connection: Connection) -> Farewell:
         """Give the stored login back to the provider; here it stays as it is."""
         ...
 
-    def forget(self, connection: Connection, revocation: Revocation) -> None:
-        """Delete the stored login, whatever its state. Asks nobody."""
+    def forget(self, connection: Connection, farewell: Farewell) -> None:
+        """Delete the stored login, whatever its state. Asks nobody.
+
+        Raises:
+            NotAllowed: another one is stored by now, and stays.
+        """
         ...
 
 
