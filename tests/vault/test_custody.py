@@ -515,6 +515,31 @@ async def test_a_process_that_stood_still_past_its_lease_sends_nothing(desk: Des
     assert await desk.another(tokens(1)).token() == "access-1-5ec4e7"
 
 
+async def test_a_process_whose_right_another_took_sends_nothing_even_if_the_clock_was_set_back(desk: Desk) -> None:
+    async def stand_still() -> None:
+        desk.clock.advance(LEASE_S + 1)
+        assert await _outcome(desk.another()) == "provider_unavailable"
+        desk.clock.advance(-LEASE_S - 1)
+
+    desk.clock.advance(LIFE_S)
+    desk.provider.before_sending = stand_still
+
+    assert await _outcome(desk) == "provider_unavailable"
+    assert desk.provider.sent == []
+    assert desk.vault.state(FREEE) == "refresh_unknown"
+
+
+async def test_a_login_that_was_given_up_just_before_its_renewal_leaves_is_not_renewed(desk: Desk) -> None:
+    async def disconnected() -> None:
+        desk.vault.forget(FREEE)
+
+    desk.clock.advance(LIFE_S)
+    desk.provider.before_sending = disconnected
+
+    assert await _outcome(desk) == "login_required"
+    assert desk.provider.sent == []
+
+
 async def test_a_late_answer_is_kept_as_long_as_nobody_stored_a_newer_one(desk: Desk) -> None:
     async def overslept() -> TokenResult:
         desk.clock.advance(LEASE_S + 1)

@@ -162,6 +162,12 @@ def _take(tx: Tx, lease: Lease) -> bool:
     return changed == 1
 
 
+def _is_there(tx: Tx, lease: Lease) -> bool:
+    row = tx.one("secret", connection=lease.grant.connection.name) or {}
+    wanted = (lease.grant.sealed, lease.state, lease.owner, timestamp(lease.until))
+    return wanted == tuple(row.get(name) for name in _LEASED)
+
+
 class Renewals:
     """Moves grants from state to state, each in one short transaction: compare with what was read, set."""
 
@@ -197,10 +203,15 @@ class Renewals:
     def _found(self, tried: list[Lease]) -> Lease | None:
         """After a commit without an answer: the lease that was tried, if it is there."""
         (lease,) = tried
-        wanted = (lease.grant.sealed, lease.state, lease.owner, timestamp(lease.until))
         with self._vault.store.write() as tx:
-            row = tx.one("secret", connection=lease.grant.connection.name) or {}
-        return lease if wanted == tuple(row.get(name) for name in _LEASED) else None
+            return lease if _is_there(tx, lease) else None
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether it lasts, by the clock and by the row: a clock can be set back while another takes over."""
+        if self._clock.now() >= lease.until:
+            return False
+        with self._vault.store.read() as tx:
+            return _is_there(tx, lease)
 
     def finish(self, lease: Lease, result: TokenResult) -> SecretStr | None:
         """Record how the renewal ended; the new access token when it is stored and may be used.

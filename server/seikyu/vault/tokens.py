@@ -66,7 +66,6 @@ class TokenCustodian:
         self, vault: Vault, clock: Clock, presence: Presence, refresh: Refresh, *, sleep: Sleep = _sleep
     ) -> None:
         self._store = vault.store
-        self._clock = clock
         self._renewals = Renewals(vault, clock, presence)
         self._refresh = refresh
         self._sleep = sleep
@@ -158,8 +157,8 @@ class TokenCustodian:
         )
 
     async def _fence(self, lease: Lease) -> None:
-        """A process that stood still past its lease sends nothing: another may renew by now."""
-        if self._clock.now() >= lease.until:
+        """A process that stood still past its lease, or whose login was given up, sends nothing."""
+        if not await self._store.run(partial(self._renewals.holds, lease)):
             raise ProviderUnavailable(_TOO_LATE, NOTHING)
 
 
