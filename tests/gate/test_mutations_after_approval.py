@@ -194,7 +194,7 @@ class OldPolicy(PolicyBook):
         return parse_policy(POLICY, "policy.toml")
 
 
-def anybody(_tx: object, action: Action) -> list[Right]:
+def anybody(_tx: object, action: Action, _people: object) -> list[Right]:
     return [Right(f"voter-{number}") for number in range(action.approvers)]
 
 
@@ -217,7 +217,7 @@ HOLES: dict[str, tuple[tuple[object, str, object], ...]] = {
         (claims, "check_digest", saying(None)),
     ),
     "approvers are not counted": (*LOG, (claims, "lacking", saying(Lack((), 0, 0)))),
-    "operators are not held against their chain": ((claims, "doubted", saying(None)), (claims, "approvals", anybody)),
+    "operators are not held against their chain": ((claims, "believed", saying({})), (claims, "approvals", anybody)),
     "the kill switch is not looked at": ((freezing, "standing", saying(None)),),
     "an approval never ends": ((Action, "is_over", saying(False)),),  # noqa: FBT003
     "the connection is not compared": ((claims, "_identity", saying(Anything())),),

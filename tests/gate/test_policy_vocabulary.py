@@ -188,19 +188,19 @@ def test_hours_that_are_none_and_numbers_that_are_none_stop_the_policy(condition
         parse_policy(policy_of(*conditions), "policy")
 
 
-@pytest.mark.parametrize("statement", ["requester_total", "customer_total", "connection_total"])
-def test_every_total_is_read_from_an_index_alone(stage: Stage, statement: str) -> None:
+def test_every_total_is_read_from_an_index_alone(stage: Stage) -> None:
     stage.propose("A-1", 1)
-    names = ["requester", "connection", "counterparty_key", "counterparty_id", "first_day", "last_day", "except_id"]
+    days = ["today", "first_day", "last_day"]
+    names = ["requester", "connection", "counterparty_key", "counterparty_id", "except_id", *days]
     asked: list[str] = []
     with stage.store.read() as tx:
         tx.connection.set_trace_callback(asked.append)
-        tx.one(statement, **dict.fromkeys(names, "x"))
+        tx.one("totals", **dict.fromkeys(names, "x"))
         tx.connection.set_trace_callback(None)
         plan = [row["detail"] for row in tx.connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
 
     reads = [step for step in plan if " action " in step]
-    assert reads
+    assert len(reads) >= 7
     assert all(step.startswith("SEARCH action USING COVERING INDEX") for step in reads)
     assert all(step.endswith("jst_day>? AND jst_day<?)") for step in reads)
 

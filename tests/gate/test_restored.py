@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from seikyu.errors import NotAllowed, StoreDamaged, Text, VoteRefused
 from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.anchors import AnchorFile, Anchoring
+from seikyu.gate.journal import Entry, Journal
 from seikyu.gate.operators import Key
 from seikyu.gate.pardons import pardons
 from seikyu.gate.proposals import Proposal
@@ -47,15 +48,15 @@ class Office:
         self.clock = PretendClock()
         self.provider = PretendProvider()
         self.outcome_class = OutcomeClass.A
-        self.stage = self._open()
+        self.stage = self.open()
 
     def start(self) -> Stage:
         """A new process on the home, the old one gone."""
         self.stage.store.close()
-        self.stage = self._open()
+        self.stage = self.open()
         return self.stage
 
-    def _open(self) -> Stage:
+    def open(self) -> Stage:
         return make_stage(
             self.folder,
             provider=self.provider,
@@ -230,6 +231,38 @@ async def test_a_new_home_a_moved_home_and_an_ordinary_day_are_no_alarm(office: 
 
     assert (first, ordinary, elsewhere) == (None, None, None)
     assert (await office.send("A-2")).state is State.SUCCEEDED
+
+
+class BusyJournal(Journal):
+    """Another process sends just before the lines are read."""
+
+    def __init__(self, folder: Path, sends: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._sends = sends
+
+    def entries(self) -> Iterator[Entry | None]:
+        self._sends()
+        yield from super().entries()
+
+
+async def test_what_another_process_sends_while_the_journal_is_read_is_no_alarm(office: Office) -> None:
+    await office.send("A-1")
+    office.anchor()
+    other, waiting = office.stage, office.stage.propose("A-2", 100)
+    mine = office.open()
+
+    def sends() -> None:
+        claim = other.claims.take(waiting.id)
+        assert claim is not None
+        other.claims.guard(claim)
+
+    mine.restoration.journal = BusyJournal(mine.settings.sent_folder, sends)
+
+    held = mine.restoration.look()
+
+    assert other.find(waiting.id).state is State.EXECUTING
+    assert (held, freezing.current(mine.store)) == (None, None)
+    mine.store.close()
 
 
 async def test_an_action_known_at_a_later_epoch_is_no_alarm(office: Office) -> None:

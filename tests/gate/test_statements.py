@@ -16,7 +16,7 @@ from seikyu.errors import StoreDamaged, Text, VoteRefused
 from seikyu.gate import mandates, operators
 from seikyu.gate.canonical import canonical
 from seikyu.gate.keys import Key
-from seikyu.gate.mandates import Delegation, Operator, Saying, Statement, after, doubted, folded, sound
+from seikyu.gate.mandates import Delegation, Operator, Saying, Statement, after, believed, folded, sound
 from seikyu.gate.witness import mandate_hash, operator_hash
 
 AT = "2026-11-21T03:00:00.000000Z"
@@ -316,13 +316,13 @@ DOES_NOT_HOLD = "What is recorded about operator {} does not hold: {}."
 def test_a_doubt_says_about_whom_it_is_and_where_to_look(stage: Stage, forgery: str, told: str) -> None:
     chain(stage)
     with stage.store.read() as tx:
-        assert doubted(tx) is None
+        assert not isinstance(believed(tx), StoreDamaged)
 
     forge(stage, forgery)
 
     with stage.store.read() as tx:
-        doubt = doubted(tx)
-    assert doubt is not None
+        doubt = believed(tx)
+    assert isinstance(doubt, StoreDamaged)
     assert (doubt.what.en, doubt.next_step.en) == (told, "Run `seikyu audit verify`.")
 
 
@@ -332,8 +332,8 @@ def test_statements_without_a_log_and_a_log_without_statements_are_doubted(stage
         forge(stage, f"DELETE FROM {table}")  # noqa: S608 - our own names
 
     with stage.store.read() as tx:
-        doubt = doubted(tx)
-    assert doubt is not None
+        doubt = believed(tx)
+    assert isinstance(doubt, StoreDamaged)
     assert "about operator ito does not hold: the last statement" in doubt.what.en
 
 
@@ -347,9 +347,9 @@ def test_the_first_statement_in_a_log_that_names_none_is_doubted(stage: Stage) -
     with stage.store.write() as tx:
         tx.run("add_mandate", seq=1, statement=statement.decode(), seal=key.sign(statement))
 
-        doubt = doubted(tx)
+        doubt = believed(tx)
 
-    assert doubt is not None
+    assert isinstance(doubt, StoreDamaged)
     assert doubt.what.en == DOES_NOT_HOLD.format("?", "the last statement about them is missing or another")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Client, Executor
+from seikyu.gate.mandates import People
 from seikyu.gate.policy import Policy
 from seikyu.gate.proposals import Desk
 from seikyu.gate.reconciliation import Reconciliation
@@ -160,10 +161,10 @@ class OldShelf(Shelf):
 class OneIsEnough(BallotBox):
     """The first vote approves, however many are needed."""
 
-    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any) -> Action:
+    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any, *, people: People) -> Action:
         if ballot.decision == "approve":
             return move(tx, now, action, State.APPROVED, "approved", by=key.name)
-        return super()._count(tx, action, ballot, key, now)
+        return super()._count(tx, action, ballot, key, now, people=people)
 
 
 class AnyRevision(BallotBox):
@@ -196,11 +197,11 @@ class Unmindful(_FaultyTx):
 
     def one(self, name: str, /, **values: Value) -> Row | None:
         row = super().one(name, **values)
-        if row is None or name != "requester_total":
+        if row is None or name != "totals":
             return row
         unknown = [one for one in self.all("actions_after", after="", limit=1000) if one["state"] == "unknown"]
         mine = [one for one in unknown if one["requester"] == values["requester"] and one["id"] != values["except_id"]]
-        return {"total": row["total"] - sum(int(one["amount"]) for one in mine)}
+        return {**row, "daily_total": row["daily_total"] - sum(int(one["amount"]) for one in mine)}
 
 
 class Unfrozen(_FaultyTx):

@@ -52,9 +52,7 @@ ON_THE_WAY = (
     "knows_customer",
     "knows_destination",
     "last_destination",
-    "requester_total",
-    "customer_total",
-    "connection_total",
+    "totals",
     "count_awaiting_of",
     "logins_connected",
 )

@@ -211,13 +211,18 @@ def _base32(number: int, width: int) -> str:
 
 def find(tx: Tx, action_id: str) -> Action:
     """Raises `NotFound`; `StoreDamaged` when a value in its row is none an action has."""
+    return action_of(row_of(tx, action_id))
+
+
+def row_of(tx: Tx, action_id: str) -> Row:
+    """An action's row as it is stored. Raises `NotFound`."""
     row = tx.one("action", id=action_id)
     if row is None:
         raise NotFound(
             Text("その番号の申請はありません。", "There is no action of that id."),
             Text("list_actions で確かめてください。", "Call list_actions."),
         )
-    return action_of(row)
+    return row
 
 
 def action_of(row: Row) -> Action:
@@ -290,15 +295,18 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
         raise RuntimeError(msg)
     record = {name: value for name, value in changes.items() if value is not None}
     record |= {} if stranger is None else {"row": stranger}
-    tell(tx, now, event, action.id, **record)
-    return find(tx, action.id)
+    return action_of(tell(tx, now, event, action.id, **record))
 
 
-def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> None:  # noqa: ANN401 - JSON for the audit
-    """The audit row of a change that was just made, with the hash of the whole row as it is now, or `row` instead."""
-    row = tx.one("action", id=action_id) or {}
+def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> Row:  # noqa: ANN401 - JSON for the audit
+    """The audit row of a change that was just made, with the hash of the whole row as it is now, or `row` instead.
+
+    The action's row, as the log has it now.
+    """
+    row = row_of(tx, action_id)
     hashed = {} if "row" in record else {"row": action_hash(row)}
     audit.append(tx, now, event, action_id, state=row["state"], digest=str(row["digest"]), **hashed, **record)
+    return row
 
 
 _MOVABLE: Final = (

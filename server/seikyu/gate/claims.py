@@ -11,10 +11,21 @@ from typing import Any, Final
 
 from seikyu.errors import NotAllowed, StoreDamaged, Text
 from seikyu.gate import audit, freezing, listing, targets
-from seikyu.gate.actions import Action, State, find, move, notes_json, tell, text_json, verdict_json
+from seikyu.gate.actions import (
+    Action,
+    State,
+    action_of,
+    find,
+    move,
+    notes_json,
+    row_of,
+    tell,
+    text_json,
+    verdict_json,
+)
 from seikyu.gate.facts import gather_again
 from seikyu.gate.freezing import Freeze
-from seikyu.gate.mandates import doubted, sound
+from seikyu.gate.mandates import People, believed, sound
 from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.restoration import Restoration
 from seikyu.gate.rights import Right
@@ -109,14 +120,14 @@ class Claims:
         owner = self._presence.appear()
         with self._store.write() as tx:
             # a forged operator holds everything up; it must not destroy what others approved
-            doubt = doubted(tx)
-            if doubt is None:
-                return self._take_in(tx, action_id, mark, found, policy=policy, owner=owner)
-            sound(tx, self._clock.now(), doubt)
-        raise doubt
+            people = believed(tx)
+            if not isinstance(people, StoreDamaged):
+                return self._take_in(tx, action_id, mark, found, people, policy=policy, owner=owner)
+            sound(tx, self._clock.now(), people)
+        raise people
 
     def _take_in(
-        self, tx: Tx, action_id: str, mark: str, found: Found | None, *, policy: Policy, owner: str
+        self, tx: Tx, action_id: str, mark: str, found: Found | None, people: People, *, policy: Policy, owner: str
     ) -> Claim | None:
         action, now = find(tx, action_id), self._clock.now()
         if action.state is not State.APPROVED or not _is_due(action, now):
@@ -127,7 +138,7 @@ class Claims:
             return None
         try:
             check_digest(action)
-            rights = approvals(tx, action)
+            rights = approvals(tx, action, people)
         except StoreDamaged as error:
             move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
             return None
@@ -175,6 +186,7 @@ class Claims:
             lease_until=timestamp(now + timedelta(seconds=self._settings.timing.lease_s)),
             approved_by=names,
             claim=mark,
+            row=None,  # held against the log already, by `_is_ended`
         )
         tx.run("add_attempt", action_id=action.id, epoch=claimed.epoch, started_at=timestamp(now))
         return claimed
@@ -227,22 +239,23 @@ class Claims:
             NotAllowed: the lease is over, another process has the action, or everything is frozen.
             StoreBusy: the journal cannot be written.
         """
-        row, edits = self._check(claim)
+        with self._store.read() as tx:
+            row = self._check(tx, claim)
+            edits = tx.all("revisions_of", action_id=claim.action.id)
         now = self._clock.now()
         self._restoration.journal.keep(row, edits=edits, approved_by=claim.approved_by, now=now)
-        self._check(claim)  # a slow disk must not stand between the lease and the first byte
+        with self._store.read() as tx:  # a slow disk must not stand between the lease and the first byte
+            self._check(tx, claim)
 
-    def _check(self, claim: Claim) -> tuple[Row, list[Row]]:
-        with self._store.read() as tx:
-            row, freeze = tx.one("action", id=claim.action.id) or {}, freezing.standing(tx)
-            edits = tx.all("revisions_of", action_id=claim.action.id)
-            action = find(tx, claim.action.id)
+    def _check(self, tx: Tx, claim: Claim) -> Row:
+        row, freeze = row_of(tx, claim.action.id), freezing.standing(tx)
+        action = action_of(row)
         is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
         if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
             raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
         if freeze is not None:
             raise NotAllowed(freeze.text)
-        return row, edits
+        return row
 
     def finish(self, claim: Claim, sent: Sent) -> Action:
         """Record how the attempt ended: state, attempt and audit row in one transaction.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -77,27 +76,18 @@ def _totals(
     tx: Tx, action_id: str, requester: str, connection: Connection, *, particulars: Particulars, today: date, own: int
 ) -> dict[str, int]:
     """Yen of the day and of the month in Japan, `own` included; what has no known customer stands alone."""
-    whose: dict[str, str | None] = {
-        "connection": connection.name,
-        "counterparty_key": counterparty_key(particulars.counterparty_name),
-        "counterparty_id": particulars.counterparty_id,
-        "except_id": action_id,
-    }
-    day = {"first_day": today.isoformat(), "last_day": today.isoformat()}
-    month = {"first_day": f"{today:%Y-%m}-01", "last_day": f"{today:%Y-%m}-31"}
-
-    def total(statement: str, period: Mapping[str, str], requester: str | None = None) -> int:
-        row = tx.one(statement, **whose, **period, requester=requester)
-        return own + int((row or {"total": 0})["total"])
-
-    return {
-        "daily_total": total("requester_total", day, requester),
-        "monthly_total": total("requester_total", month, requester),
-        "customer_daily_total": total("customer_total", day),
-        "customer_monthly_total": total("customer_total", month),
-        "connection_daily_total": total("connection_total", day),
-        "split_total": total("customer_total", day, requester),
-    }
+    row = tx.one(
+        "totals",
+        requester=requester,
+        connection=connection.name,
+        counterparty_key=counterparty_key(particulars.counterparty_name),
+        counterparty_id=particulars.counterparty_id,
+        except_id=action_id,
+        today=today.isoformat(),
+        first_day=f"{today:%Y-%m}-01",
+        last_day=f"{today:%Y-%m}-31",
+    )
+    return {name: own + int(total) for name, total in (row or {}).items()}
 
 
 def gather_again(

@@ -34,7 +34,7 @@ def check_edits(tx: Tx, action: Action) -> None:
         StoreDamaged: an edit's seal does not hold, or the content is not what the last edit made, or names others.
     """
     edits = tx.all("revisions_of", action_id=action.id)
-    keys = {str(row["name"]): str(row["public_key"]) for row in tx.all("operators")}
+    keys = {str(row["name"]): str(row["public_key"]) for row in (tx.all("operators") if edits else ())}
     sealed = {edit["editor"] for edit in edits if edit["seal"] is not None}
     are_sound = all(_is_sound(action, edit, keys) for edit in edits)
     is_last = not edits or _said(edits[-1]).get("new_digest") == action.digest

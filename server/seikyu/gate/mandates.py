@@ -151,7 +151,7 @@ def everyone(tx: Tx) -> dict[str, Operator]:
         removers |= {said.operator: said} if said.says == "remove" else {}
         prev = mandate_hash(row)
     _check_head(tx, len(rows), prev)
-    _check_rows(tx, people, removers)
+    _check_rows(tx, rows, people, removers)
     return people
 
 
@@ -164,13 +164,12 @@ def trusted(tx: Tx) -> dict[str, Operator]:
     return {name: one for name, one in everyone(tx).items() if one.is_active}
 
 
-def doubted(tx: Tx) -> StoreDamaged | None:
-    """What is wrong with the operators' records, if anything is."""
+def believed(tx: Tx) -> dict[str, Operator] | StoreDamaged:
+    """As `trusted`; or what is wrong with the operators' records, for who has something to do about that first."""
     try:
-        everyone(tx)
+        return trusted(tx)
     except StoreDamaged as error:
         return error
-    return None
 
 
 def sound(tx: Tx, now: datetime, doubt: StoreDamaged) -> None:
@@ -249,9 +248,9 @@ def _check_head(tx: Tx, count: int, head: str) -> None:
         raise _damaged(name, Text("最後の記録がないか違います", "the last statement about them is missing or another"))
 
 
-def _check_rows(tx: Tx, people: People, removers: Mapping[str, Statement]) -> None:
+def _check_rows(tx: Tx, chain: Sequence[Row], people: People, removers: Mapping[str, Statement]) -> None:
     rows = {row["name"]: row for row in tx.all("operators")}
-    seals = {_subject(row): row["seal"] for row in tx.all("mandates") if '"says":"enrol"' in row["statement"]}
+    seals = {_subject(row): row["seal"] for row in chain if '"says":"enrol"' in row["statement"]}
     for name in sorted({*rows, *people}):
         row, one, removal = rows.get(name), people.get(name), removers.get(name)
         if row is None or one is None or _enrolled(row) != (one.public_key, one.enrolled_at, one.endorsed_by):

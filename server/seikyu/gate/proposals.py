@@ -207,7 +207,7 @@ class Desk:
             raise NotAllowed(
                 Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
             ) from error
-        tell(
+        told = tell(
             tx,
             now,
             "proposed",
@@ -223,7 +223,7 @@ class Desk:
             twins=list(situation.twins),
             facts=situation.facts.model_dump(mode="json"),
         )
-        return find(tx, proposal.action_id)
+        return action_of(told)
 
 
 def _trusted(tx: Tx) -> People:

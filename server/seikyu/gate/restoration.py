@@ -24,7 +24,7 @@ from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.freezing import Freeze
 from seikyu.gate.journal import Entry, Journal, is_whole
 from seikyu.gate.operators import Key
-from seikyu.gate.pardons import Pardon, pardons
+from seikyu.gate.pardons import pardons
 from seikyu.gate.witness import revision_hash
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
@@ -97,27 +97,33 @@ class Restoration:
             return self.held
 
     def _look(self) -> Freeze | None:
-        held = self._held()
+        if self._is_settled:
+            newest, anchors = self.journal.newest(), self._newest_anchor()
+            with self._store.read() as tx:
+                held = _held(tx)
+                if held is None and not _compared(tx, newest, anchors).is_older:
+                    return None
+        else:
+            held = self._held()
         if held is not None:
             self._is_settled = False
             return held
-        if self._is_settled and not self._compare(self.journal.newest(), self._newest_anchor()).is_older:
-            return None
         return self._look_at_all()
 
     def _look_at_all(self) -> Freeze | None:
         findings = self.findings()
         if findings.unreadable:
             log.warning("%d line(s) of the journal of sends cannot be read", findings.unreadable)
-        if findings.is_older:
-            return self._hold(findings)
+        held = self._hold(findings) if findings.is_older else None
+        if held is not None:
+            return held
         self._anchor_anew()
         self._is_settled = True
         return None
 
     def _held(self) -> Freeze | None:
         with self._store.read() as tx:
-            return next(iter(freezing.holds(tx)), None)
+            return _held(tx)
 
     def findings(self) -> Findings:
         """Everything the witnesses know and the database does not. Raises as `look`."""
@@ -137,26 +143,14 @@ class Restoration:
             raise _no_anchors(error) from error
 
     def _compare(self, entries: Iterable[Entry | None], anchors: Sequence[Anchor]) -> Findings:
-        """The anchors were read before the view of the database begins, so none can be too new for it."""
-        missing, unreadable, known = dict[str, Entry](), 0, 0
         with self._store.read() as tx:
-            denied = _denied(tx, anchors, pardons(tx))
-            for entry, is_known in _held_against(tx, entries):
-                if entry is None:
-                    unreadable += 1
-                elif is_known:
-                    known += 1
-                else:
-                    known = 0
-                    _keep_last(missing, entry)
-                if known >= KNOWN_IN_A_ROW:
-                    break
-        return Findings(tuple(missing.values()), tuple(denied), unreadable)
+            return _compared(tx, entries, anchors)
 
-    def _hold(self, findings: Findings) -> Freeze:
+    def _hold(self, seen: Findings) -> Freeze | None:
+        """None when it is not older by now: the witnesses may have been read after others had gone on."""
         with self._store.write() as tx:
-            held = next(iter(freezing.holds(tx)), None)
-            if held is not None:  # another process was faster
+            held, findings = _held(tx), _still(tx, seen)
+            if held is not None or not findings.is_older:  # another process was faster
                 return held
             made = freezing.hold(tx, self._clock, _facts(tx, findings))
         log.critical(
@@ -196,8 +190,8 @@ class Restoration:
         tx.run("take_up_action", **row)
         tx.run("add_attempt", action_id=entry.action_id, epoch=entry.epoch, started_at=entry.at)
         said: dict[str, Any] = {"journal": entry.sha256, "sent_at": entry.at, "approved_by": list(entry.approved_by)}
-        tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said, **_take_up_edits(tx, entry))
-        return find(tx, entry.action_id)
+        said |= _take_up_edits(tx, entry)
+        return action_of(tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said))
 
     def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str) -> None:
         """Lift a freeze as `freezing.lift` does; a hold only once everything that was forgotten is known again.
@@ -221,13 +215,40 @@ class Restoration:
         """After a release the log goes on from the backup, and so do the anchors of each machine."""
         newest = self._newest_anchor()
         with self._store.read() as tx:
-            head = tx.one("audit_head") if _denied(tx, newest, ()) else None
+            head = tx.one("audit_head") if _denied(tx, newest) else None
         if head is None:
             return
         try:
             self._anchors.keep(Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"]))
         except OSError as error:
             log.warning("the audit log is not anchored: %s", error)
+
+
+def _held(tx: Tx) -> Freeze | None:
+    return next(iter(freezing.holds(tx)), None)
+
+
+def _compared(tx: Tx, entries: Iterable[Entry | None], anchors: Sequence[Anchor]) -> Findings:
+    """What the database does not know in this view of it."""
+    missing, unreadable, known = dict[str, Entry](), 0, 0
+    denied = _unpardoned(tx, _denied(tx, anchors))
+    for entry, is_known in _held_against(tx, entries):
+        if entry is None:
+            unreadable += 1
+        elif is_known:
+            known += 1
+        else:
+            known = 0
+            _keep_last(missing, entry)
+        if known >= KNOWN_IN_A_ROW:
+            break
+    return Findings(tuple(missing.values()), tuple(denied), unreadable)
+
+
+def _still(tx: Tx, seen: Findings) -> Findings:
+    """What of it the database, as it is now, does not know."""
+    missing = tuple(entry for entry in seen.missing if not _knows(tx, entry))
+    return Findings(missing, tuple(_unpardoned(tx, _denied(tx, seen.denied))), seen.unreadable)
 
 
 def _held_against(tx: Tx, entries: Iterable[Entry | None]) -> Iterator[tuple[Entry | None, bool]]:
@@ -261,13 +282,13 @@ def _keep_last(missing: dict[str, Entry], entry: Entry) -> None:
         missing[entry.action_id] = entry
 
 
-def _denied(tx: Tx, anchors: Sequence[Anchor], pardoned: Sequence[Pardon]) -> list[Anchor]:
-    return [
-        anchor
-        for anchor in anchors
-        if (tx.one("audit_hash", seq=anchor.records) or {}).get("hash") != anchor.head
-        and not any(pardon.covers(anchor) for pardon in pardoned)
-    ]
+def _denied(tx: Tx, anchors: Sequence[Anchor]) -> list[Anchor]:
+    return [anchor for anchor in anchors if (tx.one("audit_hash", seq=anchor.records) or {}).get("hash") != anchor.head]
+
+
+def _unpardoned(tx: Tx, denied: Sequence[Anchor]) -> list[Anchor]:
+    known = pardons(tx) if denied else []
+    return [anchor for anchor in denied if not any(pardon.covers(anchor) for pardon in known)]
 
 
 def _facts(tx: Tx, findings: Findings) -> dict[str, Any]:

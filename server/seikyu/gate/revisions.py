@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from seikyu.errors import InvalidArguments, NotAllowed, Text
 from seikyu.gate import freezing
-from seikyu.gate.actions import STATE_TEXT, Action, State, find, notes_json, tell, verdict_json
+from seikyu.gate.actions import STATE_TEXT, Action, State, action_of, find, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical, canonical_action, sha256
 from seikyu.gate.keys import Key
 from seikyu.gate.makers import check_edits, editors
@@ -119,13 +119,13 @@ class Revisions:
             )
             tx.run("add_revision", **edit)
             said = json.loads(str(edit["statement"]))
-            tell(
+            told = tell(
                 tx, now, "edited", action.id, by=edit["editor"], role=said["role"], reason=reason,
                 old_digest=action.digest, changes=said["changes"], edit=revision_hash(edit), verdict=verdict.kind,
                 approvers=verdict.approvers, why=verdict.why, policy=policy.sha256, twins=list(situation.twins),
                 facts=situation.facts.model_dump(mode="json"),
             )  # fmt: skip
-            return find(tx, action.id)
+            return action_of(told)
 
     def _refuse(self, tx: Tx, action: Action, draft: Draft, key: Key | None, reason: str) -> None:
         _refuse_held(tx)

@@ -74,10 +74,10 @@ class BallotBox:
 
     def _cast(self, ballot: Ballot, key: Key, now: datetime) -> Action:
         with self._store.write() as tx:
-            action = find(tx, ballot.action_id)
-            _check_right(tx, action, ballot, key, now)
+            action, people = find(tx, ballot.action_id), trusted(tx)
+            _check_right(tx, action, ballot, key, now, people=people)
             _seal(tx, action, ballot, key, now)
-            return self._count(tx, action, ballot, key, now)
+            return self._count(tx, action, ballot, key, now, people=people)
 
     def _recorded(self, ballot: Ballot, key: Key, now: datetime) -> Action:
         """After a commit without an answer: the action, if the vote is there.
@@ -107,11 +107,11 @@ class BallotBox:
 
     def _resolve(self, ballot: Ballot, key: Key, now: datetime, reference: str | None) -> Action:
         with self._store.write() as tx:
-            action = find(tx, ballot.action_id)
-            _check_right(tx, action, ballot, key, now)
+            action, people = find(tx, ballot.action_id), trusted(tx)
+            _check_right(tx, action, ballot, key, now, people=people)
             conclusion = _conclusion(reference)
             _seal(tx, action, ballot, key, now, resolved_as=conclusion)
-            agreed = len(conclusions(tx, action)[conclusion])
+            agreed = len(conclusions(tx, action, people)[conclusion])
             if agreed < max(1, action.approvers):
                 seen: dict[str, Any] = {"by": key.name, "evidence": ballot.reason, "via": ballot.via}
                 audit.append(tx, now, "concluded", action.id, digest=action.digest, resolved_as=conclusion, **seen)
@@ -123,7 +123,7 @@ class BallotBox:
                 self._on_resolved(tx, done)
             return done
 
-    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> Action:
+    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
         said |= {} if ballot.acting_for is None else {"acting_for": ballot.acting_for}
         because = text_json(Text(f"{key.name}: {ballot.reason}", f"{key.name}: {ballot.reason}"))
@@ -133,14 +133,14 @@ class BallotBox:
             return move(tx, now, action, State.RETURNED, "returned", outcome=because, **said)
         if ballot.decision == "revoke":
             return move(tx, now, action, State.REVOKED, "revoked", **said)
-        if lacking(action.decision, approvals(tx, action)).people > 0:
+        if lacking(action.decision, approvals(tx, action, people)).people > 0:
             audit.append(tx, now, "voted", action.id, digest=action.digest, decision="approve", **said)
             return action
         until = timestamp(now + timedelta(seconds=self._timing.approved_s))
         return move(tx, now, action, State.APPROVED, "approved", expires_at=until, **said)
 
 
-def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime) -> None:
+def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People) -> None:
     if action.state is not _DECIDED_IN.get(ballot.decision, State.AWAITING):
         stands = STATE_TEXT[action.state]
         raise _refuse(
@@ -161,7 +161,7 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             Text("表示された内容と現在の内容が違います。", "What you saw is not what the action says now."),
             Text("もう一度表示して確かめてください。", "Look at it again."),
         )
-    right = _right(tx, ballot, key, now)
+    right = _right(people, ballot, key, now)
     if _is_own(right, action):
         raise _refuse(
             Text("自分の申請は決定できません。", "Nobody decides on their own request.")
@@ -177,12 +177,11 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
     if ballot.click is not None:
         slack.admit(tx, action, ballot.click, ballot.decision, key)
     if ballot.decision == "approve":
-        _check_seat(action, right, approvals(tx, action))
+        _check_seat(action, right, approvals(tx, action, people))
 
 
-def _right(tx: Tx, ballot: Ballot, key: Key, now: datetime) -> Right:
+def _right(people: People, ballot: Ballot, key: Key, now: datetime) -> Right:
     """The right a decision is made with; a conclusion is what somebody saw with their own eyes."""
-    people = trusted(tx)
     if key.name not in people:
         raise _refuse(Text(f"{key.name} には決定の権限がありません。", f"{key.name} may not decide."), NOTHING)
     right = right_of(people, key.name, ballot.acting_for, now)
@@ -288,10 +287,13 @@ def approvals(tx: Tx, action: Action, people: People | None = None) -> list[Righ
     return held
 
 
-def conclusions(tx: Tx, action: Action) -> dict[str, list[str]]:
-    """What operators say became of an action, each conclusion with the names of those who sealed it."""
+def conclusions(tx: Tx, action: Action, people: People | None = None) -> dict[str, list[str]]:
+    """What operators say became of an action, each conclusion with the names of those who sealed it.
+
+    `people` and errors as of `approvals`.
+    """
     said: dict[str, list[str]] = {}
-    for vote, right in _rights(tx, action):
+    for vote, right in _rights(tx, action, people):
         if vote["decision"] == "resolve":
             said.setdefault(_sealed(vote)["resolved_as"], []).append(right.operator)
     return said

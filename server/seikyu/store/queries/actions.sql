@@ -111,50 +111,63 @@ ORDER BY id LIMIT :limit;
 -- name: count_awaiting_of^
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
--- name: requester_total^
-SELECT coalesce(sum(amount), 0) AS total FROM (
-    SELECT id, amount FROM action
-    WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
-    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-    UNION ALL
-    SELECT id, amount FROM action
-    WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
-    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
-) AS counted
-WHERE id <> :except_id;
-
--- name: connection_total^
-SELECT coalesce(sum(amount), 0) AS total FROM (
-    SELECT id, amount FROM action
-    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day
-    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-    UNION ALL
-    SELECT id, amount FROM action
-    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day
-    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
-) AS counted
-WHERE id <> :except_id;
-
--- name: customer_total^
-SELECT coalesce(sum(amount), 0) AS total FROM (
-    SELECT id, amount FROM action
-    WHERE counterparty_key = :counterparty_key AND jst_day BETWEEN :first_day AND :last_day
-    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
-    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-    UNION
-    SELECT id, amount FROM action
-    WHERE connection = :connection AND counterparty_id = :counterparty_id
-    AND jst_day BETWEEN :first_day AND :last_day
-    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
-    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-    UNION
-    SELECT id, amount FROM action
-    WHERE (counterparty_key = :counterparty_key OR (connection = :connection AND counterparty_id = :counterparty_id))
-    AND jst_day BETWEEN :first_day AND :last_day
-    AND (CAST(:requester AS TEXT) IS NULL OR requester = CAST(:requester AS TEXT))
-    AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
-) AS counted
-WHERE id <> :except_id;
+-- name: totals^
+-- all six at once, for each is a journey to another machine
+SELECT
+    of_requester.of_day AS daily_total, of_requester.of_month AS monthly_total,
+    of_customer.of_day AS customer_daily_total, of_customer.of_month AS customer_monthly_total,
+    of_connection.of_day AS connection_daily_total, of_customer.split AS split_total
+FROM (
+    SELECT
+        coalesce(sum(amount), 0) AS of_month,
+        coalesce(sum(CASE WHEN jst_day = :today THEN amount END), 0) AS of_day
+    FROM (
+        SELECT id, jst_day, amount FROM action
+        WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
+        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+        UNION ALL
+        SELECT id, jst_day, amount FROM action
+        WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
+        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+    ) AS counted
+    WHERE id <> :except_id
+) AS of_requester CROSS JOIN (
+    SELECT
+        coalesce(sum(amount), 0) AS of_month,
+        coalesce(sum(CASE WHEN jst_day = :today THEN amount END), 0) AS of_day,
+        coalesce(sum(CASE WHEN jst_day = :today AND requester = :requester THEN amount END), 0) AS split
+    FROM (
+        SELECT id, jst_day, requester, amount FROM action
+        WHERE counterparty_key = :counterparty_key AND jst_day BETWEEN :first_day AND :last_day
+        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+        UNION
+        SELECT id, jst_day, requester, amount FROM action
+        WHERE connection = :connection AND counterparty_id = :counterparty_id
+        AND jst_day BETWEEN :first_day AND :last_day
+        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+        UNION
+        SELECT id, jst_day, requester, amount FROM action
+        WHERE (
+            counterparty_key = :counterparty_key
+            OR (connection = :connection AND counterparty_id = :counterparty_id)
+        )
+        AND jst_day BETWEEN :first_day AND :last_day
+        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+    ) AS counted
+    WHERE id <> :except_id
+) AS of_customer CROSS JOIN (
+    SELECT coalesce(sum(amount), 0) AS of_day
+    FROM (
+        SELECT id, amount FROM action
+        WHERE connection = :connection AND jst_day BETWEEN :today AND :today
+        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+        UNION ALL
+        SELECT id, amount FROM action
+        WHERE connection = :connection AND jst_day BETWEEN :today AND :today
+        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+    ) AS counted
+    WHERE id <> :except_id
+) AS of_connection;
 
 -- name: twins_of
 SELECT a.id, a.operation, a.connection, a.transaction_date, a.counterparty_id, a.counterparty_key FROM (
