@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from gate.stage import make_stage
 from postgres import Postgres
 from seikyu.errors import ConfigurationError, StoreBusy, StoreDamaged, Taken
 from seikyu.gate import audit
@@ -67,6 +68,43 @@ def test_several_processes_start_at_once_on_an_empty_database_and_it_is_made_onc
     assert sorted(words(store)) == [f"started-{number}" for number in range(6)]
     assert audit.verify(store).faults == ()
     store.close()
+
+
+def total(store: Store) -> int:
+    """Asked in a way that is planned once for each connection."""
+    who = dict.fromkeys(("requester", "connection", "counterparty_key", "counterparty_id", "except_id"), "x")
+    days = dict.fromkeys(("today", "first_day", "last_day"), "2026-11-21")
+    with store.read() as tx:
+        found = tx.one("totals", **who, **days)
+    assert found is not None
+    return int(found["daily_total"])
+
+
+def test_a_process_works_on_when_a_newer_seikyu_adds_a_column(tmp_path: Path, postgres_url: SecretStr) -> None:
+    stage = make_stage(tmp_path / "home", database_url=postgres_url)
+    stage.propose("A-1", 100)
+    raw(postgres_url, "ALTER TABLE action ADD COLUMN newer TEXT")
+
+    later = [stage.propose(f"A-{number}", number) for number in (2, 3)]
+
+    raw(postgres_url, "ALTER TABLE action DROP COLUMN newer")
+    assert [action.particulars.amount for action in later] == [2, 3]
+    stage.store.close()
+
+
+def test_a_pooler_that_does_not_keep_what_belongs_to_a_connection_is_named(store: Store) -> None:
+    assert total(store) == 0
+    with store.read() as tx:
+        tx.connection.pgconn.exec_(b"DEALLOCATE ALL")  # what another server's connection would be like
+
+    with pytest.raises(ConfigurationError) as refused:
+        total(store)
+
+    assert (
+        refused.value.what.en == "A pooler between Seikyu and the database does not keep what belongs to a connection."
+    )
+    assert refused.value.next_step.en.endswith("name the database itself, or the pooler's session mode.")
+    assert total(store) == 0
 
 
 def test_a_database_of_a_newer_seikyu_is_refused(postgres_url: SecretStr, store: Store) -> None:

@@ -33,8 +33,8 @@ class Dialect:
     """What differs between the engines once a transaction has begun."""
 
     name: Literal["sqlite", "postgres"]
-    driver: Literal["sqlite3", "psycopg"]
-    """The word by which aiosql knows it."""
+    driver: str | Callable[..., Any]
+    """aiosql's own adapter by its name, or ours."""
     error: type[Exception]
     """The root of the driver's errors …"""
     told: Callable[[Any], SeikyuError]
@@ -42,7 +42,7 @@ class Dialect:
 
 
 @cache
-def _queries(driver: str) -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
+def _queries(driver: str | Callable[..., Any]) -> Any:  # noqa: ANN401 - aiosql builds its functions at run time; `Tx` gives them types
     # imported late, for a server that only lists its tools needs no database; by name, for its types are partial
     aiosql: Any = importlib.import_module("aiosql")
     return aiosql.from_path(Path(str(files("seikyu.store") / "queries")), driver, mandatory_parameters=False)

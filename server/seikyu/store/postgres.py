@@ -42,6 +42,7 @@ from seikyu.store.postgres_opening import (
     last_row,
     open_connection,
 )
+from seikyu.store.postgres_plans import PlannedOnce
 
 POOL: Final = 8
 """Connections of one process at most; who finds none waits for 30 s. One writes, the others read."""
@@ -58,11 +59,21 @@ _NO_ROOM = Text(
     "データベースに書き込めません（空き容量か権限）。", "The database cannot be written: no room, or no right."
 )
 _NOT_OURS = Text("データベースの内容が Seikyu の作ったものと違います。", "The database is not as Seikyu made it.")
+_POOLED = Text(
+    "データベースとの間のプーラーが、接続の設定と計画を保ちません。",
+    "A pooler between Seikyu and the database does not keep what belongs to a connection.",
+)
+_DIRECT = Text(
+    "データベースの直接のアドレスか、プーラーの session モードを SEIKYU_DATABASE_URL に書いてください。",
+    "Let SEIKYU_DATABASE_URL name the database itself, or the pooler's session mode.",
+)
 _MEANINGS: Final[Sequence[tuple[type[psycopg.Error], Callable[[], SeikyuError]]]] = (
     (errors.UniqueViolation, Taken),
     (errors.LockNotAvailable, lambda: StoreBusy(LOCKED, AGAIN, written=NOTHING)),
     (errors.DiskFull, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
     (errors.ReadOnlySqlTransaction, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
+    (errors.InvalidSqlStatementName, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),
+    (errors.DuplicatePreparedStatement, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),
     (errors.InsufficientPrivilege, lambda: ConfigurationError(_NO_ROOM, MEND_URL)),
     (psycopg.OperationalError, lambda: StoreBusy(OUT_OF_REACH, AGAIN, written=NOTHING)),
     (psycopg.InterfaceError, lambda: StoreBusy(OUT_OF_REACH, AGAIN, written=NOTHING)),
@@ -77,7 +88,7 @@ def told(error: psycopg.Error) -> SeikyuError:
     return next(meanings, StoreDamaged(_NOT_OURS, written=NOTHING))
 
 
-POSTGRES: Final = Dialect("postgres", "psycopg", psycopg.Error, told)
+POSTGRES: Final = Dialect("postgres", PlannedOnce, psycopg.Error, told)
 
 
 class PostgresEngine:
@@ -102,7 +113,7 @@ class PostgresEngine:
     def read(self) -> Generator[Connection]:
         with self._borrowed(_BEGIN_READ) as connection:
             yield connection
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")  # of nothing; the driver forgets its plans when it hears of a rollback
 
     def clock(self, machine: Clock) -> Clock:
         del machine

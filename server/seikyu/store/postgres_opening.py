@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from seikyu.errors import NOTHING, ConfigurationError, StoreBusy, Text
 from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S
+from seikyu.store.postgres_plans import NEVER_BY_ITSELF
 from seikyu.store.schema import migrations, newer
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
@@ -104,9 +105,8 @@ def _connect(url: SecretStr) -> Connection:
         ) from None
     settings: dict[str, Any] = _DEFAULTS | given
     try:
-        # unprepared: what was prepared would fail once a newer Seikyu has added a column
         return psycopg.Connection[DictRow].connect(
-            make_conninfo(**settings), autocommit=True, row_factory=dict_row, prepare_threshold=None
+            make_conninfo(**settings), autocommit=True, row_factory=dict_row, prepare_threshold=NEVER_BY_ITSELF
         )
     except psycopg.Error as error:
         words = str(error)

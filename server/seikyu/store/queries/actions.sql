@@ -112,25 +112,21 @@ ORDER BY id LIMIT :limit;
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
 -- name: totals^
--- all six at once, for each is a journey to another machine
+-- all six at once, for each is a journey to another machine; `doubtful` is what awaits approval anew and may have left
 SELECT
-    of_requester.of_day AS daily_total, of_requester.of_month AS monthly_total,
-    of_customer.of_day AS customer_daily_total, of_customer.of_month AS customer_monthly_total,
-    of_connection.of_day AS connection_daily_total, of_customer.split AS split_total
+    of_requester.of_day + doubtful.requester_day AS daily_total,
+    of_requester.of_month + doubtful.requester_month AS monthly_total,
+    of_customer.of_day + doubtful.customer_day AS customer_daily_total,
+    of_customer.of_month + doubtful.customer_month AS customer_monthly_total,
+    of_connection.of_day + doubtful.connection_day AS connection_daily_total,
+    of_customer.split + doubtful.split AS split_total
 FROM (
     SELECT
         coalesce(sum(amount), 0) AS of_month,
         coalesce(sum(CASE WHEN jst_day = :today THEN amount END), 0) AS of_day
-    FROM (
-        SELECT id, jst_day, amount FROM action
-        WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
-        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-        UNION ALL
-        SELECT id, jst_day, amount FROM action
-        WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day
-        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
-    ) AS counted
-    WHERE id <> :except_id
+    FROM action
+    WHERE requester = :requester AND jst_day BETWEEN :first_day AND :last_day AND id <> :except_id
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ) AS of_requester CROSS JOIN (
     SELECT
         coalesce(sum(amount), 0) AS of_month,
@@ -145,29 +141,35 @@ FROM (
         WHERE connection = :connection AND counterparty_id = :counterparty_id
         AND jst_day BETWEEN :first_day AND :last_day
         AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-        UNION
-        SELECT id, jst_day, requester, amount FROM action
-        WHERE (
-            counterparty_key = :counterparty_key
-            OR (connection = :connection AND counterparty_id = :counterparty_id)
-        )
-        AND jst_day BETWEEN :first_day AND :last_day
-        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
     ) AS counted
     WHERE id <> :except_id
 ) AS of_customer CROSS JOIN (
     SELECT coalesce(sum(amount), 0) AS of_day
+    FROM action
+    WHERE connection = :connection AND jst_day BETWEEN :today AND :today AND id <> :except_id
+    AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
+) AS of_connection CROSS JOIN (
+    SELECT
+        coalesce(sum(CASE WHEN jst_day = :today AND is_mine = 1 THEN amount END), 0) AS requester_day,
+        coalesce(sum(CASE WHEN is_mine = 1 THEN amount END), 0) AS requester_month,
+        coalesce(sum(CASE WHEN jst_day = :today AND is_theirs = 1 THEN amount END), 0) AS customer_day,
+        coalesce(sum(CASE WHEN is_theirs = 1 THEN amount END), 0) AS customer_month,
+        coalesce(sum(CASE WHEN jst_day = :today AND connection = :connection THEN amount END), 0) AS connection_day,
+        coalesce(sum(CASE WHEN jst_day = :today AND is_mine = 1 AND is_theirs = 1 THEN amount END), 0) AS split
     FROM (
-        SELECT id, amount FROM action
-        WHERE connection = :connection AND jst_day BETWEEN :today AND :today
-        AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
-        UNION ALL
-        SELECT id, amount FROM action
-        WHERE connection = :connection AND jst_day BETWEEN :today AND :today
-        AND kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+        SELECT
+            id, jst_day, connection, amount,
+            CASE WHEN requester = :requester THEN 1 ELSE 0 END AS is_mine,
+            CASE
+                WHEN counterparty_key = :counterparty_key THEN 1
+                WHEN connection = :connection AND counterparty_id = :counterparty_id THEN 1
+                ELSE 0
+            END AS is_theirs
+        FROM action
+        WHERE kind = 'bill' AND state = 'awaiting_approval' AND may_have_left = 1
+        AND jst_day BETWEEN :first_day AND :last_day AND id <> :except_id
     ) AS counted
-    WHERE id <> :except_id
-) AS of_connection;
+) AS doubtful;
 
 -- name: twins_of
 SELECT a.id, a.operation, a.connection, a.transaction_date, a.counterparty_id, a.counterparty_key FROM (
