@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 
 from e2e.beside import twins_beside
+from e2e.furnished import furnished_stage
 from e2e.terminal import Terminal, open_terminal
 from seikyu.sandbox.twins import Twins
-from seikyu.surfaces.demo.stage import Stage, set_stage
+from seikyu.surfaces.demo.stage import Stage
 
 
 @pytest.fixture
 async def stage() -> AsyncGenerator[Stage]:
-    async with set_stage("en") as made:
+    async with furnished_stage() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 async def shared_stage() -> AsyncGenerator[Stage]:
     """One installation for tests that change nothing in it."""
-    async with set_stage("en") as made:
+    async with furnished_stage() as made:
         yield made
 
 

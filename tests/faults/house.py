@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
-import httpx2
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from e2e.assistant import CREATE, draft
+from e2e.furnished import consent as consent_to
 from faults.between import Between, standing_between
 from gate.stage import PASSPHRASE
 from seikyu.app import Home
@@ -28,7 +28,7 @@ from seikyu.gate.execution import OnStep
 from seikyu.gate.votes import Ballot
 from seikyu.models import Connection
 from seikyu.sandbox.invox import COMPANY_CODE
-from seikyu.sandbox.invox_oauth import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
+from seikyu.sandbox.invox_oauth import CLIENT_ID, REDIRECT_URI
 from seikyu.sandbox.mfkessai_data import API_KEY
 from seikyu.sandbox.twins import Twins, running_twins
 from seikyu.settings import Settings, Timing
@@ -270,13 +270,7 @@ async def open_house(
 
 async def consent(house: House) -> None:
     """Connect invox as a person does."""
-    connection, logins = house.home.settings.connections[1], house.home.logins()
-    async with httpx2.AsyncClient(trust_env=False, follow_redirects=False) as browser:
-        asked = logins.request_consent(
-            connection, client_secret=SecretStr(CLIENT_SECRET), redirect_uri=logins.redirect_uri(connection)
-        )
-        answer = await browser.get(asked.address)
-    await logins.keep(await logins.arrive(asked, asked.code_in(answer.headers["location"])))
+    await consent_to(house.home, house.home.settings.connections[1])
 
 
 def document(house: House, name: str = "領収書.pdf", more: bytes = b"") -> dict[str, Any]:
