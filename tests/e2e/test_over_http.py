@@ -171,7 +171,7 @@ def wrong_door(wrong: dict[str, str], port: str) -> dict[str, str]:
     return {name: value.replace("PORT", port) for name, value in wrong.items()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def shared_origin(shared_stage: Stage) -> AsyncGenerator[str]:
     async with served(shared_stage) as origin:
         yield origin
