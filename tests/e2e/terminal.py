@@ -11,8 +11,9 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from gate.stage import PASSPHRASE, POLICY
+from gate.stage import CHEAP, PASSPHRASE, POLICY
 from seikyu.app import Home
+from seikyu.gate import operators
 from seikyu.gate.actions import Action, new_action_id
 from seikyu.gate.proposals import Proposal
 from seikyu.models import Connection
@@ -81,6 +82,6 @@ def open_terminal(folder: Path) -> Generator[Terminal]:
     )
     home = Home(settings)
     made = Terminal(home)
-    assert made.run("operator", "add", "tanaka", secret_fd=PASSPHRASE).exit_code == 0
+    operators.enrol(home.rooms().store, home.clock, "tanaka", PASSPHRASE, endorser=None, cost=CHEAP)
     yield made
     home.close()

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from e2e.assistant import CREATE, draft
 from e2e.furnished import consent as consent_to
 from faults.between import Between, standing_between
-from gate.stage import PASSPHRASE
+from gate.stage import CHEAP, PASSPHRASE
 from seikyu.app import Home
 from seikyu.gate import operators
 from seikyu.gate.actions import Action, find
@@ -257,7 +257,7 @@ async def open_house(
             if with_invox:
                 await consent(house)
             if with_operator:
-                operators.enrol(house.home.rooms().store, clock, "tanaka", PASSPHRASE, endorser=None)
+                operators.enrol(house.home.rooms().store, clock, "tanaka", PASSPHRASE, endorser=None, cost=CHEAP)
             wire.requests.clear()
             wire.heads.clear()
             wire.bodies.clear()

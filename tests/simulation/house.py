@@ -34,6 +34,7 @@ from simulation.providers import CLAIMED, CONNECTIONS, OPERATIONS, PretendClient
 from simulation.rules import Rules, policy_of
 
 PASSPHRASE: Final = "correct horse battery"
+CHEAP: Final = {"iterations": 1, "lanes": 1, "memory_cost": 8}
 OPERATORS: Final = ("tanaka", "sato", "mori")
 
 Blow: TypeAlias = Literal["busy", "full", "ambiguous", "dies before", "dies after"]
@@ -62,7 +63,7 @@ def build_house(folder: Path) -> House:
     """Enrol the operators with real passphrases, once."""
     store, clock, keys = Store(folder / "template.db"), SystemClock(), list[Key]()
     for name in OPERATORS:
-        operators.enrol(store, clock, name, PASSPHRASE, endorser=keys[0] if keys else None)
+        operators.enrol(store, clock, name, PASSPHRASE, endorser=keys[0] if keys else None, cost=CHEAP)
         keys.append(operators.unlock(store, clock, name, PASSPHRASE))
     store.close()
     return House(folder / "template.db", tuple(keys))
