@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from seikyu.errors import ConfigurationError
-from seikyu.gate.policy import MAX_BYTES, Facts, Policy, PolicyBook, parse_policy, read_source
+from seikyu.gate.policy import MAX_BYTES, Policy, PolicyBook, parse_policy, read_source
+from seikyu.gate.vocabulary import Facts
 from seikyu.spec import RuleTrace, Seat, Verdict
 
 HEAD = 'schema = 1\nversion = "test"\noperations = ["a.one", "a.two"]\nroles = ["books", "head"]\n'

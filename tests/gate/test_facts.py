@@ -12,7 +12,7 @@ from gate.forgery import forge
 from gate.stage import CONNECTION, Stage
 from seikyu.gate.actions import Action
 from seikyu.gate.facts import Situation, counterparty_key, gather, gather_again
-from seikyu.gate.policy import Facts
+from seikyu.gate.vocabulary import Facts
 from seikyu.spec import Particulars
 
 DOCUMENT = "d" * 64

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from seikyu.errors import ConfigurationError, Text
-from seikyu.gate.policy import Facts, Rule, parse_policy, parse_question, verdict_text
+from seikyu.gate.policy import parse_policy, parse_question, verdict_text
 from seikyu.gate.policy_faults import MAX_FAULTS, MAX_READ
+from seikyu.gate.vocabulary import Facts, Rule
 from seikyu.spec import Seat, Verdict
 
 HEAD = 'schema = 1\nversion = "test"\noperations = ["a.one", "a.two"]\n'

@@ -16,8 +16,9 @@ from gate.forgery import forge
 from gate.stage import CONNECTION, POLICY, Stage
 from seikyu.errors import Text
 from seikyu.gate.actions import Action
-from seikyu.gate.policy import Facts, Policy, parse_policy
+from seikyu.gate.policy import Policy, parse_policy
 from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
+from seikyu.gate.vocabulary import Facts
 from seikyu.spec import Seat
 
 OLD = parse_policy(POLICY, "old.toml")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seikyu.errors import Text
-from seikyu.gate.policy import AT_MOST, OVER, AskRule, Example, Facts, PolicyFile, Rule
+from seikyu.gate.vocabulary import AT_MOST, OVER, AskRule, Example, Facts, PolicyFile, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from seikyu.gate.actions import Action
-from seikyu.gate.policy import WEEKDAYS, Facts
+from seikyu.gate.vocabulary import WEEKDAYS, Facts
 from seikyu.models import JST, jst_date
 from seikyu.spec import Connection, Particulars, WriteOperation
 from seikyu.store.database import Tx

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from seikyu.errors import StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, action_of, first_id
-from seikyu.gate.policy import LOOKS_AT, WEEKDAYS, Facts, Policy
+from seikyu.gate.policy import Policy
+from seikyu.gate.vocabulary import LOOKS_AT, WEEKDAYS, Facts
 from seikyu.gate.votes import check_digest
 from seikyu.models import JST, moment
 from seikyu.spec import Verdict
