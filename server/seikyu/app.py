@@ -700,6 +700,10 @@ class _Logins:
         made = self._home.key_places.prepare()
         return None if made is None else made.say(self._home.lang)
 
+    def sealed(self) -> int:
+        with self._opened.store.read() as tx:
+            return len(tx.all("secrets"))
+
     async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         from seikyu.providers.mfkessai.client import MfKessaiClient
         from seikyu.providers.mfkessai.operations import LIST_CUSTOMERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -31,7 +32,7 @@ from seikyu.surfaces.doctor.clients import MOST_BYTES, places
 from seikyu.surfaces.doctor.database import look_at_database, look_at_soundness
 from seikyu.surfaces.doctor.files import LITTLE_ROOM, NO_ROOM, room
 from seikyu.surfaces.doctor.machine import extra, python
-from seikyu.vault.keepsakes import Keepsakes, slack_place
+from seikyu.vault.keepsakes import Keepsakes, slack_place, webhook_place
 
 
 @pytest.fixture
@@ -283,6 +284,38 @@ def test_a_key_that_is_gone_while_secrets_are_sealed_is_a_fault(place: Installat
     report = offline(place)
 
     assert (report.level("key.source"), report.level("key.rows")) == ("note", "fault")
+
+
+def test_a_lost_key_leaves_a_way_out_for_every_secret_and_a_new_key_is_not_made_in_silence(place: Installation) -> None:
+    def store_all(home: Home) -> None:
+        keep, connection = Keepsakes(home.rooms().store, home.clock, home.key_ring), home.settings.connection(MFK)
+        assert connection is not None
+        keep.put_signing_secret(webhook_place(connection), SecretStr("hush" * 5))
+        keep.sealing_key(may_make=True)
+        keep.page_key()
+
+    with_rows(place, store_all)
+    (place.home / "master.key").unlink()
+
+    made = place.run("webhook", MFK, "--secret-fd", str(secret_fd("n3w-secret-of-mfk")))
+    steps = offline(place).steps("key.rows")
+    forgotten = [place.run("vault", "forget", name, "--force") for name in ("house/page", "house/seal")]
+
+    assert made.exit_code == 0
+    assert "3 stored secret(s) are sealed with another key" in made.output.replace("\n", " ")
+    assert [re.findall(r"`(.*)`", step) for step in steps] == [
+        ["seikyu vault forget house/page"],
+        ["seikyu vault forget house/seal"],
+    ]
+    assert [done.exit_code for done in forgotten] == [0, 0]
+    assert offline(place).level("key.rows") == "ok"
+
+
+def secret_fd(secret: str) -> int:
+    ours, theirs = os.pipe()
+    os.write(theirs, secret.encode())
+    os.close(theirs)
+    return ours
 
 
 def test_a_link_that_leads_nowhere_in_place_of_the_key_file_is_a_fault(place: Installation) -> None:

@@ -11,7 +11,15 @@ from gate.stage import CONNECTION, PretendClock
 from seikyu.errors import LoginRequired, StoreDamaged
 from seikyu.settings import SlackApp
 from seikyu.store.database import Store
-from seikyu.vault.keepsakes import FORMER_LIVES, SEALING_KEY, Keepsakes, Place, slack_place, webhook_place
+from seikyu.vault.keepsakes import (
+    FORMER_LIVES,
+    PAGE_KEY,
+    SEALING_KEY,
+    Keepsakes,
+    Place,
+    slack_place,
+    webhook_place,
+)
 from seikyu.vault.keys import KeyRing, MasterKey
 
 PLACE = webhook_place(CONNECTION)
@@ -25,6 +33,11 @@ class House:
         self.store = Store(self.file)
         self.clock = PretendClock()
         self.ring = KeyRing(MasterKey(SecretBytes(b"k" * 32)))
+        self.kept = Keepsakes(self.store, self.clock, lambda: self.ring)
+
+    def lose_the_key(self) -> None:
+        """Begin again with another, as a process that starts then."""
+        self.ring = KeyRing(MasterKey(SecretBytes(b"x" * 32)))
         self.kept = Keepsakes(self.store, self.clock, lambda: self.ring)
 
 
@@ -68,6 +81,35 @@ def test_another_master_key_opens_nothing(house: House) -> None:
 
     with pytest.raises(StoreDamaged):
         Keepsakes(house.store, house.clock, lambda: other).signing_secrets(PLACE)
+
+
+@pytest.mark.parametrize(
+    "place,command",
+    [
+        (PLACE, "seikyu webhook mfk-main"),
+        (slack_place(SlackApp("T1", "A1", "C1")), "seikyu slack connect"),
+        (SEALING_KEY, "seikyu vault forget house/seal"),
+        (PAGE_KEY, "seikyu vault forget house/page"),
+    ],
+)
+def test_what_does_not_open_names_the_command_that_mends_it(house: House, place: Place, command: str) -> None:
+    house.kept.put(place, {"secret": "first-secret-0001"})
+    house.lose_the_key()
+
+    with pytest.raises(StoreDamaged) as told:
+        house.kept.get(place)
+
+    assert f"`{command}`" in told.value.next_step.en
+    assert f"`{command}`" in told.value.next_step.ja
+
+
+def test_a_signing_secret_is_given_anew_although_the_former_one_does_not_open(house: House) -> None:
+    house.kept.put_signing_secret(PLACE, SecretStr("first-secret-0001"))
+    house.lose_the_key()
+
+    house.kept.put_signing_secret(PLACE, SecretStr("second-secret-002"))
+
+    assert house.kept.signing_secrets(PLACE) == ["second-secret-002"]
 
 
 def test_what_was_forgotten_signs_nothing(house: House) -> None:

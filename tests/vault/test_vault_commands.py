@@ -1,6 +1,7 @@
 import getpass
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from seikyu.models import Connection
 from seikyu.settings import Settings
 from seikyu.surfaces.cli.commands import build
 from seikyu.vault.keepsakes import Keepsakes
-from seikyu.vault.keys import create_key_file
+from seikyu.vault.keys import FILE_NAME, create_key_file
 from seikyu.vault.secrets import Vault
 from vault.fakes import API_KEY, MFK
 
@@ -112,7 +113,7 @@ def test_what_is_left_is_named_with_the_next_step_and_the_exit_code_says_so(hous
 
     assert told.exit_code == 1
     assert "Left: mfk-other — it does not open" in told.stdout
-    assert "seikyu connect NAME" in told.stdout
+    assert "`seikyu doctor` says" in told.stdout
     assert "sealed anew: 2 of 2" in told.stderr
     assert said(house, "status")["secrets"][2]["state"] == "unreadable"
 
@@ -153,3 +154,33 @@ def test_a_form_shown_before_a_rotation_counts_after_it_at_another_replica(house
     rotate(house, "--drop-retired")
 
     assert Keepsakes(store, clock, house.key_ring).page_key() == shown
+
+
+def test_what_no_key_opens_is_given_up_by_name_and_only_then_made_anew(house: Home, settings: Settings) -> None:
+    with closing(Home(settings)) as before:
+        opens = run(before, "forget", "house/page", "--force")
+    lost = lose_the_key(settings)
+    unasked = run(lost, "forget", "house/page")
+    done = run(lost, "forget", "house/page", "--force")
+    twice = run(lost, "forget", "house/page", "--force")
+    store, clock = lost.rooms().store, lost.clock
+    made = Keepsakes(store, clock, lost.key_ring).page_key()
+    lost.close()
+
+    assert [told.exit_code for told in (opens, unasked, done, twice)] == [1, 1, 0, 1]
+    assert "house/page is not lost: sealed with the current key." in opens.stderr
+    assert "seikyu vault forget house/page --force" in unasked.stderr
+    assert "There is no secret house/page." in twice.stderr
+    assert len(made) == 32
+    with house.rooms().store.read() as tx:
+        told = [json.loads(row["record"]) for row in tx.all("audit_page", after=0, limit=50)]
+        kept = {row["connection"] for row in tx.all("secrets")}
+    assert [row["row"] for row in told if "state" in row] == ["house/page"]
+    assert kept == {"mfk-main", "mfk-other", "house/page"}
+
+
+def lose_the_key(settings: Settings) -> Home:
+    """The installation, with another key file."""
+    (settings.home / FILE_NAME).unlink()
+    create_key_file(settings.home)
+    return Home(settings)

@@ -122,8 +122,11 @@ class Keepsakes:
             return tx.run("forget_secret", connection=place.name) == 1
 
     def put_signing_secret(self, place: Place, secret: SecretStr, **others: SecretStr) -> None:
-        """Keep a secret others sign with; the one before stays good for `FORMER_LIVES`."""
-        before = self.get(place) or {}
+        """Keep a secret others sign with; the one before stays good for `FORMER_LIVES`, if it opens at all."""
+        try:
+            before = self.get(place) or {}
+        except StoreDamaged:
+            before = {}
         words = {"secret": secret, **others}
         if "secret" in before and before["secret"] != secret:
             words["former"] = before["secret"]
@@ -181,15 +184,36 @@ def _label(place: Place, generation: int) -> Label:
     return Label(place.name, place.provider, place.address, place.kind, generation)
 
 
+def mending(name: str) -> str:
+    """The command by which a person mends a row of that name that is missing or does not open."""
+    if name in _OF_THE_HOUSE:
+        return _OF_THE_HOUSE[name]
+    connection, _, kept = name.partition("/")
+    return f"seikyu webhook {connection}" if kept else f"seikyu connect {connection}"
+
+
+_OF_THE_HOUSE: Final = {
+    "house/slack": "seikyu slack connect",
+    SEALING_KEY.name: f"seikyu vault forget {SEALING_KEY.name}",
+    PAGE_KEY.name: f"seikyu vault forget {PAGE_KEY.name}",
+}
+"""The house makes its own keys anew, once those that do not open are given up."""
+
+
 def _missing(place: Place) -> LoginRequired:
+    command = "seikyu operator slack" if place == SEALING_KEY else mending(place.name)
     return LoginRequired(
         Text(f"{place.name} の秘密情報が登録されていません。", f"The secret {place.name} was never stored."),
-        Text("seikyu slack connect を実行してください。", "Run `seikyu slack connect`."),
+        Text(f"`{command}` を実行してください。", f"Run `{command}`."),
     )
 
 
 def _damaged(place: Place) -> StoreDamaged:
+    command = mending(place.name)
     return StoreDamaged(
         Text(f"{place.name} の秘密情報を開けません。", f"The stored secret {place.name} does not open."),
-        Text("もう一度登録してください。", "Provide the right master key, or store it again."),
+        Text(
+            f"正しいマスターキーを用意するか、`{command}` を実行してください。",
+            f"Provide the right master key, or run `{command}`.",
+        ),
     )

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from seikyu.errors import NOTHING, NotAllowed, Text
 from seikyu.models import Clock, timestamp
 from seikyu.store.database import Store, Tx
+from seikyu.vault.forgetting import forget_lost
 from seikyu.vault.holdings import Appraiser, Holding, Standing
 from seikyu.vault.keys import KeyPlace, KeyPlaces
 from seikyu.vault.rings import KeyRing, MasterKey, new_key
@@ -137,6 +138,10 @@ class Rotation:
             if dropped:
                 ring = self._without(dropped, ring)
             return Rotated(self._custody(place, ring), is_new=False, resealed=resealed, dropped=dropped)
+
+    def forget(self, name: str) -> None:
+        """Give a row up that no key opens. Raises as `forget_lost`, and `ConfigurationError` without a usable ring."""
+        forget_lost(self._store, name, self._places(), appraiser=self._appraiser, tell=self._tell)
 
     def _led(self, place: KeyPlace, *, makes_key: bool) -> tuple[KeyRing, bool]:
         """The ring whose first key is to seal everything; durable in its place."""

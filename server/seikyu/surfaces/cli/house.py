@@ -70,6 +70,10 @@ class Logins(Protocol):
         """Make the master key file when there is no key at all; its path when one was made."""
         ...
 
+    def sealed(self) -> int:
+        """How many secrets are stored, with whatever key."""
+        ...
+
     async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         """Try the key at the provider, then keep it.
 

@@ -78,6 +78,17 @@ def say_prepared(house: House, logins: Logins) -> None:
             f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
         )
         screen.say(said, house.lang, "yellow")
+        if (others := logins.sealed()) > 0:
+            screen.say(_sealed_before(others), house.lang, "yellow")
+
+
+def _sealed_before(count: int) -> Text:
+    """A key may only be missing here, where a shell does not have the server's variables."""
+    return Text(
+        f"保存済みの秘密{count}件は別の鍵で封印されています。その鍵があるなら、作ったファイルと入れ替えてやり直してください。",
+        f"{count} stored secret(s) are sealed with another key. If you have it (in the server's environment, perhaps),"
+        " put it in the place of this one and begin again.",
+    )
 
 
 def say_connected(house: House, logins: Logins, connection: Connection, account: Text) -> None:

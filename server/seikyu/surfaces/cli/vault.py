@@ -1,4 +1,4 @@
-"""`seikyu vault status` and `seikyu vault rotate`: which key seals the stored logins, and a new one while all runs."""
+"""`seikyu vault`: which key seals the stored logins, a new one while all runs, and giving up what no key opens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seikyu.errors import InvalidArguments, Text
+from seikyu.errors import NOTHING, InvalidArguments, NotAllowed, Text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.freezing import os_user
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.login import is_asking
 
 if TYPE_CHECKING:
     from seikyu.vault.holdings import Holding
@@ -88,6 +89,41 @@ def rotate(house: House, *, no_new_key: bool, sole_machine: bool, drop_retired: 
         raise SystemExit(1)
 
 
+@group.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="確かめずに消す / do not ask")
+@click.pass_obj
+def forget(house: House, name: str, *, force: bool) -> None:
+    """開けないものを諦める / Give up a secret that no key opens; what opens is never deleted by this."""
+    rotation = house.rotation(os_user())
+    if not force:
+        _ask(house, name)
+    rotation.forget(name)
+    screen.say(Text(f"{name} を消しました。", f"Forgot {name}."), house.lang, "green")
+    if name == "house/seal":
+        said = Text(
+            "Slack の利用者を `seikyu operator slack` で対応させ直してください。",
+            "Link each Slack user again with `seikyu operator slack`.",
+        )
+        screen.say(said, house.lang)
+
+
+def _ask(house: House, name: str) -> None:
+    """Raises `NotAllowed`: nobody said yes."""
+    asked = Text(
+        f"{name} を消しますか（鍵が見つかっても戻せません）", f"Delete {name}? Not even its key could bring it back"
+    )
+    if is_asking() and click.confirm(asked.say(house.lang)):
+        return
+    raise NotAllowed(
+        Text("何も消していません。", "Nothing was forgotten."),
+        Text(
+            f"消すには `seikyu vault forget {name} --force`。", f"To forget it: `seikyu vault forget {name} --force`."
+        ),
+        written=NOTHING,
+    )
+
+
 def _silent(_done: int, _total: int) -> None:
     pass
 
@@ -141,10 +177,10 @@ def _say_dropped(house: House, done: Rotated) -> None:
 def _say_left(house: House) -> None:
     screen.say(
         Text(
-            "残りはそのままで、必要な鍵も残っています。更新中のものは少し待ってもう一度実行し、開けないものは"
-            " `seikyu connect 名前` で接続し直してください。",
-            "What is left is as it was, and so are the keys it needs. Run this again for what is being renewed; connect"
-            " what does not open again with `seikyu connect NAME`.",
+            "残りはそのままで、必要な鍵も残っています。更新中のものは少し待ってもう一度実行してください。開けないものの"
+            "次の手順は `seikyu doctor` が示します。",
+            "What is left is as it was, and so are the keys it needs. Run this again for what is being renewed; what to"
+            " do about what does not open, `seikyu doctor` says.",
         ),
         house.lang,
     )

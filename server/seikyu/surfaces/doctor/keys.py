@@ -11,6 +11,7 @@ from seikyu.models import shown
 from seikyu.surfaces.doctor.findings import Finding, Findings, failed, fault, note, ok
 from seikyu.surfaces.doctor.patient import Patient
 from seikyu.vault.holdings import WHY, Holding, Standing
+from seikyu.vault.keepsakes import mending
 from seikyu.vault.keys import FILE_NAME, KeyPlaces
 
 _BACK: Final = Text(
@@ -90,9 +91,9 @@ def _no_key(count: int) -> Finding:
 
 def _bad(holding: Holding) -> Finding:
     name, why = shown(holding.name, 60), WHY[holding.standing]
-    return fault(
-        "key.rows", Text(f"{name}: {why.ja}。", f"{name}: {why.en}."), _BAD[holding.standing], about=holding.name
-    )
+    first, command = _BAD[holding.standing], shown(mending(holding.name), 100)
+    step = first + Text(f"できなければ `{command}` を実行します。", f"if that cannot be: `{command}`.")
+    return fault("key.rows", Text(f"{name}: {why.ja}。", f"{name}: {why.en}."), step, about=holding.name)
 
 
 def _left_over(found: Sequence[Holding]) -> Findings:
@@ -120,9 +121,7 @@ def _left_over(found: Sequence[Holding]) -> Findings:
 
 
 _BAD: Final = {
-    Standing.UNKNOWN_KEY: _BACK,
-    Standing.UNREADABLE: Text(
-        "接続先を元に戻すか、接続し直してください。", "Put its address back, or connect it again."
-    ),
+    Standing.UNKNOWN_KEY: Text("元の鍵を控えから戻してください。", "Put the former key back from your copy;"),
+    Standing.UNREADABLE: Text("接続先を元に戻してください。", "Put its address back, or the row from a backup;"),
 }
 """Rows that nobody can open, and what to do."""
