@@ -1,3 +1,5 @@
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from seikyu.vault.key_file import KeyFile
 from seikyu.vault.keys import KeyPlaces, KeyRing, MasterKey
 from seikyu.vault.renewals import LEASE_S, Advice, Renewals
 from seikyu.vault.rings import new_key
-from seikyu.vault.rotation import AT_ONCE
+from seikyu.vault.rotation import AT_ONCE, LOCK_NAME
 from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LOST, MFK, SetClock, tokens
 from vault.rotating import ROWS, SLACK, House, silent
 
@@ -314,6 +316,34 @@ def test_two_runs_at_once_are_one_run(house: House) -> None:
 
     assert (len(caught), len(house.keys())) == (1, 2)
     assert house.rotate().is_new
+
+
+def test_a_lock_that_cannot_be_taken_is_one_sentence_and_nothing_is_done(house: House) -> None:
+    (house.home / LOCK_NAME).mkdir()
+
+    with pytest.raises(ConfigurationError, match=f"{LOCK_NAME} cannot be used \\(EISDIR\\)"):
+        house.rotate()
+
+    assert (len(house.keys()), house.told) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "fault,step", [(errno.ENOSPC, "Make room on the disk."), (errno.EROFS, "can be read and written")]
+)
+def test_a_new_key_that_cannot_be_written_leaves_the_former_one_and_says_what_helps(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: int, step: str
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    before = house.keys()
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ConfigurationError) as told:
+        house.rotate()
+
+    assert step in told.value.next_step.en
+    assert house.keys() == before
+    assert [path.name for path in house.home.glob(".master.key*")] == []
 
 
 def text(*keys: MasterKey) -> str:

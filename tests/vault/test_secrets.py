@@ -200,9 +200,11 @@ def test_the_same_secret_never_looks_the_same_twice() -> None:
     assert len({each[:18] for each in sealed}) == 100
 
 
-def test_a_damaged_row_is_mended_by_connecting_again(vault: Vault, home: Path) -> None:
+@pytest.mark.parametrize("generation", ["1", "'one'", "X'00'", "1.5", "-3", "9223372036854775807"])
+def test_a_damaged_row_is_mended_by_connecting_again(vault: Vault, home: Path, generation: str) -> None:
     connect(vault)
-    tamper(home, "UPDATE secret SET sealed = 'x', state = 'needs_login', lease_owner = 'x', lease_until = 'x'")
+    damage = "sealed = 'x', state = 'needs_login', lease_owner = 'x', lease_until = 'x'"
+    tamper(home, f"UPDATE secret SET {damage}, generation = {generation}")  # noqa: S608 - the changes stand above
     connect(vault, 1)
 
     assert vault.state(FREEE) == "ready"

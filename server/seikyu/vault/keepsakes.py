@@ -19,7 +19,7 @@ from seikyu.models import Clock, Connection, moment, timestamp
 from seikyu.settings import SlackApp
 from seikyu.store.database import Row, Store, Tx
 from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
-from seikyu.vault.sealing import row_to_open, write_sealed
+from seikyu.vault.sealing import next_generation, row_to_open, write_sealed
 from seikyu.vault.seals import Label, seal, unseal
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Keepsakes:
 
     def _put(self, tx: Tx, key: MasterKey, place: Place, words: Mapping[str, str]) -> None:
         former = tx.one("secret", connection=place.name)
-        generation = 1 if former is None else int(former["generation"]) + 1
+        generation = next_generation(former)
         plain = SecretBytes(json.dumps(dict(words)).encode())
         tx.run(
             "put_secret",

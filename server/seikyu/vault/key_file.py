@@ -23,6 +23,8 @@ _OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBL
 """Never through a symbolic link, and never waiting for a pipe."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _DRAFT: Final = f".{FILE_NAME}."
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_RIGHT: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class KeyFile:
@@ -52,7 +54,7 @@ class KeyFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unusable(self._path, error) from error
+            raise unusable(self._path, error) from error
         try:
             _refuse_exposed(self._path, os.fstat(descriptor))
             text = SecretStr(os.read(descriptor, MOST_BYTES + 1).decode("ascii", "replace"))
@@ -76,7 +78,7 @@ class KeyFile:
         except FileExistsError:
             raise _taken(self._path) from None
         except OSError as error:
-            raise _unusable(self._path, error) from error
+            raise unusable(self._path, error) from error
         return ring
 
     def replace(self, ring: KeyRing) -> None:
@@ -91,7 +93,7 @@ class KeyFile:
             with self._draft(ring) as draft:
                 draft.replace(self._path)
         except OSError as error:
-            raise _unusable(self._path, error) from error
+            raise unusable(self._path, error) from error
 
     @contextmanager
     def _draft(self, ring: KeyRing) -> Generator[Path]:
@@ -161,15 +163,21 @@ def _taken(path: Path) -> ConfigurationError:
     )
 
 
-def _unusable(path: Path, error: OSError) -> ConfigurationError:
+def unusable(path: Path, error: OSError) -> ConfigurationError:
+    """What it means that a file of ours cannot be read or written."""
     reason = _reason(error)
-    return ConfigurationError(
-        Text(f"{path} を使えません（{reason}）。", f"{path} cannot be used ({reason})."),
-        Text(
+    if error.errno in _NO_ROOM:
+        step = Text("ディスクの空きを作ってください。", "Make room on the disk.")
+    elif error.errno in _NO_RIGHT:
+        step = Text(
+            f"{path.parent} に書き込めるようにしてください。", f"See that {path.parent} can be read and written by you."
+        )
+    else:
+        step = Text(
             "自分が所有する通常のファイル（0600）にしてください。",
             "Make it a plain file of your own with mode 0600.",
-        ),
-    )
+        )
+    return ConfigurationError(Text(f"{path} を使えません（{reason}）。", f"{path} cannot be used ({reason})."), step)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ from seikyu.models import Clock, timestamp
 from seikyu.store.database import Store, Tx
 from seikyu.vault.forgetting import forget_lost
 from seikyu.vault.holdings import Appraiser, Holding, Standing
+from seikyu.vault.key_file import unusable
 from seikyu.vault.keys import KeyPlace, KeyPlaces
 from seikyu.vault.rings import KeyRing, MasterKey, new_key
 from seikyu.vault.seals import seal
@@ -115,7 +116,7 @@ class Rotation:
 
         Raises:
             NotAllowed: another run is under way, the ring is full, or Seikyu does not write to the place of the keys.
-            ConfigurationError: the ring cannot be read or written, or is in two places.
+            ConfigurationError: the ring cannot be read or written, or is in two places; or the lock cannot be taken.
         """
         with self._alone():
             place = self._places.sole()
@@ -235,8 +236,12 @@ class Rotation:
         if os.name != "posix":
             yield
             return
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._home / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = self._home / LOCK_NAME
+        try:
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unusable(lock, error) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

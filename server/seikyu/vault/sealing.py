@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from seikyu.errors import ConfigurationError
 from seikyu.store.database import Row, Store, Tx
 from seikyu.vault.rings import KnownRing, MasterKey
 
 ResultT = TypeVar("ResultT")
+_LAST: Final = 2**31 - 1
+"""An INTEGER of PostgreSQL's."""
 
 
 def write_sealed(store: Store, ring: KnownRing, work: Callable[[Tx, MasterKey], ResultT]) -> ResultT:
@@ -45,6 +47,12 @@ def row_to_open(store: Store, ring: KnownRing, name: str) -> Row | None:
         if row is not None and row["key_id"] == before["key_id"]:
             break
     return row
+
+
+def next_generation(former: Row | None) -> int:
+    """Of what is put in the place of `former`; 1 where that row was changed and holds no number to count on from."""
+    found = 0 if former is None else former["generation"]
+    return found + 1 if isinstance(found, int) and 0 <= found < _LAST else 1
 
 
 def _row(store: Store, name: str) -> Row | None:

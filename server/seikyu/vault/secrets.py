@@ -20,7 +20,7 @@ from seikyu.spec import Connection
 from seikyu.store.database import Row, Store, Tx
 from seikyu.vault.grants import TokenAnswer
 from seikyu.vault.keys import KeyRingSource, KnownRing, MasterKey
-from seikyu.vault.sealing import row_to_open, write_sealed
+from seikyu.vault.sealing import next_generation, row_to_open, write_sealed
 from seikyu.vault.seals import Label, seal, unseal
 
 LONGEST_LIFE_S: Final = 400 * 86_400
@@ -265,7 +265,7 @@ class Vault:
     ) -> None:
         def write(tx: Tx, key: MasterKey) -> None:
             former = tx.one("secret", connection=connection.name)
-            generation = 1 if former is None else int(former["generation"]) + 1
+            generation = next_generation(former)
             tx.run(
                 "put_secret",
                 connection=connection.name,
