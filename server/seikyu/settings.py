@@ -413,7 +413,20 @@ def _command(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
             Text(f"{name} を読めません。", f"{name} cannot be read as a program and its arguments."),
             Text("引用符を確かめてください。", "Check its quotation marks, such as /opt/notify 'two words'."),
         )
+    if words and _depends_on_folder(words[0]):
+        raise ConfigurationError(
+            Text(
+                f"{name} が相対パスです。起動した場所ごとに別のプログラムになります。",
+                f"{name} is not a whole path: started from elsewhere, Seikyu would run another program.",
+            ),
+            Text("/opt/notify のように絶対パスで書いてください。", "Write the whole path, such as /opt/notify."),
+        )
     return words
+
+
+def _depends_on_folder(program: str) -> bool:
+    """Clients start servers in the folder of a project, where an agent writes. A bare name is found by PATH."""
+    return bool(os.path.dirname(program)) and not os.path.isabs(program)  # noqa: PTH117, PTH120 - words, not a path
 
 
 def _retention_years(env: Mapping[str, str]) -> int:

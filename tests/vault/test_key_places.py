@@ -158,3 +158,17 @@ def test_a_place_nobody_knows_is_refused_with_those_there_are(tmp_path: Path, mo
 
     with pytest.raises(ConfigurationError, match="must be one of variable, command, file, keyring"):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SEIKYU_MASTER_KEY_COMMAND", "SEIKYU_NOTIFY_COMMAND", "SEIKYU_ANCHOR_COMMAND"])
+@pytest.mark.parametrize("program", ["./key", "bin/key --now", "../key"])
+def test_a_program_that_lies_wherever_one_starts_is_refused(tmp_path: Path, name: str, program: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is not a whole path"):
+        read_settings(tmp_path, {name: program, "SEIKYU_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("program", ["op", "/opt/key"])
+def test_a_program_that_is_found_by_its_name_or_its_whole_path_is_taken(tmp_path: Path, program: str) -> None:
+    found = read_settings(tmp_path, {"SEIKYU_MASTER_KEY_COMMAND": f"{program} read", "SEIKYU_HOME": str(tmp_path)})
+
+    assert found.master_key_command == (program, "read")
