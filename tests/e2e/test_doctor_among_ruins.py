@@ -401,6 +401,26 @@ def in_a_window(place: Installation, columns: int, **variables: str) -> tuple[in
     return process.wait(60), shown.decode()
 
 
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_pipe_that_knows_no_japanese_gets_every_word_and_sound_json(place: Installation, lang: str) -> None:
+    place.variables |= {"SEIKYU_LANG": lang, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    place.write_connections(company="株式会社")
+
+    plain, as_json = (
+        subprocess.run(
+            [sys.executable, "-m", "seikyu", "doctor", "--offline", *options],
+            env=os.environ | place.environment,
+            capture_output=True,
+            check=False,
+        )
+        for options in ([], ["--json"])
+    )
+
+    assert (plain.returncode, as_json.returncode, plain.stderr, as_json.stderr) == (0, 0, b"", b"")
+    assert plain.stdout.isascii()
+    assert len(plain.stdout.splitlines()) == len(json.loads(as_json.stdout)["findings"]) + 1
+
+
 @pytest.mark.parametrize(
     "text,width,cut",
     [

@@ -93,7 +93,10 @@ def _bad(holding: Holding) -> Finding:
     name, why = shown(holding.name, 60), WHY[holding.standing]
     first, command = _BAD[holding.standing], shown(mending(holding.name), 100)
     step = first + Text(f"できなければ `{command}` を実行します。", f"if that cannot be: `{command}`.")
-    return fault("key.rows", Text(f"{name}: {why.ja}。", f"{name}: {why.en}."), step, about=holding.name)
+    key = shown(holding.key_id, 16)
+    return fault(
+        "key.rows", Text(f"{name}: {why.ja}（{key}）。", f"{name}: {why.en} ({key})."), step, about=holding.name
+    )
 
 
 def _left_over(found: Sequence[Holding]) -> Findings:
@@ -121,7 +124,9 @@ def _left_over(found: Sequence[Holding]) -> Findings:
 
 
 _BAD: Final = {
-    Standing.UNKNOWN_KEY: Text("元の鍵を控えから戻してください。", "Put the former key back from your copy;"),
+    Standing.UNKNOWN_KEY: Text(
+        "その鍵を控えから今の鍵の後に加えてください。", "Add that key from your copy, after the present one;"
+    ),
     Standing.UNREADABLE: Text("接続先を元に戻してください。", "Put its address back, or the row from a backup;"),
 }
 """Rows that nobody can open, and what to do."""
