@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from seikyu.gate import mandates, votes
 from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Client, Executor
@@ -13,6 +14,7 @@ from seikyu.gate.mandates import People
 from seikyu.gate.policy import Policy
 from seikyu.gate.proposals import Desk
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.rights import Right
 from seikyu.gate.targets import Found
 from seikyu.gate.votes import Ballot, BallotBox
 from seikyu.spec import Done, Lost, Principal, Refused, Sent, Verdict
@@ -211,6 +213,18 @@ class Unfrozen(_FaultyTx):
         return None if name == "freeze_head" else super().one(name, **values)
 
 
+def _not_own(_right: Right, _action: Action) -> bool:
+    return False
+
+
+def _unheard(_people: People, _one: object, by: object, _said: object) -> list[object]:
+    return [by]
+
+
+def _alone(right: Right) -> frozenset[str]:
+    return frozenset({f"{right.operator} for {right.acting_for}"})
+
+
 def _numbers_only() -> dict[str, Any]:
     return {name: replace(row, look_up=row.look_up and number_is_enough) for name, row in OPERATIONS.items()}
 
@@ -222,6 +236,12 @@ class Bug:
     rooms: Rooms
     troubles: frozenset[str]
     words: str
+    holes: tuple[tuple[object, str, object], ...] = ()
+    """What no room can replace: where it is, its name, and what stands there instead."""
+
+
+def _hole(words: str, place: object, name: str, instead: object, *troubles: str) -> Bug:
+    return Bug(Rooms(), frozenset(troubles), words, ((place, name, instead),))
 
 
 def _bug(words: str, *troubles: str, **rooms: Any) -> Bug:
@@ -249,6 +269,9 @@ BUGS: Final[Mapping[str, Bug]] = {
     "a withdrawal is not stored": _bug("although it was withdrawn", desk=QuietWithdrawal),
     "a total without the unknown": _bug("yen, above", "provider", "daily", tx=Unmindful.like),
     "the kill switch is not read": _bug("while everything was frozen", "freeze", tx=Unfrozen.like),
+    "an editor decides on their own work": _hole("with 0 of", votes, "_is_own", _not_own),
+    "a lent right is another person": _hole("with 1 of 2", Right, "people", property(_alone), "lent"),
+    "what was taken back still counts": _hole("votes", mandates, "_undelegate", _unheard, "lent"),
     "the look-up compares the number only": _bug(
         "succeeded, but the book says", "by hand", "provider", operations=_numbers_only()
     ),

@@ -23,6 +23,7 @@ from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.proposals import Desk, Proposal
 from seikyu.gate.reconciliation import Reconciliation
 from seikyu.gate.restoration import Restoration
+from seikyu.gate.revisions import Revisions
 from seikyu.gate.votes import BallotBox
 from seikyu.models import Clock, SystemClock, timestamp
 from seikyu.settings import Settings
@@ -142,6 +143,7 @@ class Rooms:
     executor: type[Executor] = Executor
     ballots: type[BallotBox] = BallotBox
     desk: type[Desk] = Desk
+    revisions: type[Revisions] = Revisions
     shelf: type[Shelf] = Shelf
     tx: Callable[[Tx], Tx] = lambda tx: tx
     operations: Any = None
@@ -232,6 +234,7 @@ class Office:
     store: OfficeStore = field(init=False)
     presence: Register = field(init=False)
     desk: Desk = field(init=False)
+    revisions: Revisions = field(init=False)
     ballots: BallotBox = field(init=False)
     claims: Claims = field(init=False)
     executor: Executor = field(init=False)
@@ -241,6 +244,7 @@ class Office:
         operations = rooms.operations or OPERATIONS
         self.store, self.presence = OfficeStore(self), Register(self.name, world.living)
         self.desk = rooms.desk(self.store, clock, SETTINGS, world.shelf)
+        self.revisions = rooms.revisions(self.store, clock, SETTINGS, world.shelf)
         self.ballots = rooms.ballots(self.store, clock, SETTINGS.timing)
         restoration = Restoration(self.store, clock, SETTINGS.timing, journal=world.diary, anchors=NoAnchors())
         self.claims = rooms.claims(
@@ -304,4 +308,5 @@ def proposal(asked: Asked) -> Proposal:
         connection=connection,
         operation=operation,
         plan=Plan(request, particulars, natural_key=str(asked.fields["number"]) if operation.conflict_codes else None),
+        arguments=canonical(asked.fields).decode(),
     )

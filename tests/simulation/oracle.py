@@ -6,7 +6,8 @@ reads of the gate only what it says: an action's state, as any caller would see 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -41,8 +42,24 @@ WAYS: Final[Mapping[str, frozenset[str]]] = {
 class Vote:
     operator: str
     round: int
-    """How often the gate had asked anew when the operator looked."""
+    """How often the gate had asked anew, or somebody had edited, when the operator looked."""
     at: datetime
+    acting_for: str | None = None
+
+    @property
+    def people(self) -> frozenset[str]:
+        return frozenset(name for name in (self.operator, self.acting_for) if name is not None)
+
+
+@dataclass
+class Loan:
+    """A right that was lent."""
+
+    lender: str
+    to: str
+    since: datetime
+    until: date
+    is_back: bool = False
 
 
 @dataclass
@@ -55,6 +72,10 @@ class Asked:
     operation: WriteOperation[Any]
     fields: Fields
     at: datetime
+    drafts: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
+    """What somebody tried to make of it, and who."""
+    editors: set[str] = field(default_factory=set[str])
+    revision: int = 1
     state: str = ""
     states: list[str] = field(default_factory=list[str])
     round: int = 0
@@ -73,6 +94,10 @@ class Asked:
     in_flight: int = 0
     effects: int = 0
 
+    def __post_init__(self) -> None:
+        self.call = self.fields
+        """As it was asked for first, whatever was made of it since."""
+
     @property
     def amount(self) -> int:
         return int(self.fields["amount"])
@@ -81,8 +106,20 @@ class Asked:
     def tag(self) -> str:
         return str(self.fields["memo"])
 
-    def voters(self) -> set[str]:
-        return {vote.operator for vote in self.votes if vote.round == self.round and vote.operator != self.requester}
+    def is_approved_with(self, loan: Loan) -> bool:
+        return any((vote.acting_for, vote.operator) == (loan.lender, loan.to) for vote in self.votes)
+
+    @property
+    def makers(self) -> set[str]:
+        return {self.requester, *self.editors}
+
+
+def _apart(groups: Sequence[frozenset[str]]) -> int:
+    """How many of the groups can be chosen so that no two share a person."""
+    if not groups:
+        return 0
+    first, rest = groups[0], groups[1:]
+    return max(_apart(rest), 1 + _apart([group for group in rest if not group & first]))
 
 
 class Oracle:
@@ -93,6 +130,7 @@ class Oracle:
         self.asked: dict[str, Asked] = {}
         self.providers: dict[str, Provider] = {}
         self.faults: list[str] = []
+        self.loans: list[Loan] = []
         self.rules: Rules | None = None
         self.is_frozen = False
         """Certainly: somebody was told so, and nobody has tried to lift it since."""
@@ -106,12 +144,41 @@ class Oracle:
     def proposes(self, asked: Asked) -> None:
         self.asked[asked.action_id] = asked
 
-    def approves(self, action_id: str, operator: str, shown: ProviderRequest, *, seen: int) -> None:
+    def approves(self, action_id: str, operator: str, *, seen: int, acting_for: str | None) -> None:
         """An operator is about to approve what they were shown in round `seen`."""
-        asked = self.asked[action_id]
-        asked.votes.append(Vote(operator, seen, self.clock.now()))
-        if shown.body != asked.fields:
+        self.asked[action_id].votes.append(Vote(operator, seen, self.clock.now(), acting_for))
+
+    def is_shown(self, action_id: str, request: ProviderRequest) -> None:
+        """This very moment."""
+        if request.body != self.asked[action_id].fields:
             self.blame(action_id, "was shown with other fields than were asked for")
+
+    def edits(self, action_id: str, editor: str, fields: Fields) -> None:
+        """Somebody is about to make this of it."""
+        self.asked[action_id].drafts.append((editor, fields))
+
+    def lends(self, lender: str, to: str, until: date) -> None:
+        """An operator is about to lend their right."""
+        self.loans.append(Loan(lender, to, self.clock.now(), until))
+
+    def took_back(self, lender: str, to: str) -> None:
+        """An operator was told that they have their right back."""
+        for loan in self.loans:
+            loan.is_back |= (loan.lender, loan.to) == (lender, to)
+
+    def have(self, asked: Asked) -> int:
+        """How many approvals stand behind it, no two of which share a person, at the most."""
+        standing = [vote for vote in asked.votes if vote.round == asked.round and self._stands(vote, asked)]
+        return _apart([vote.people for vote in standing])
+
+    def _stands(self, vote: Vote, asked: Asked) -> bool:
+        is_lent = vote.acting_for is None or any(
+            (loan.lender, loan.to, loan.is_back) == (vote.acting_for, vote.operator, False)
+            and loan.since <= vote.at
+            and jst_date(vote.at) <= loan.until
+            for loan in self.loans
+        )
+        return is_lent and not vote.people & asked.makers
 
     def is_told(self, action_id: str, state: str) -> None:
         """Somebody was answered that the action is now in `state`."""
@@ -124,8 +191,25 @@ class Oracle:
         """The states after a transaction."""
         for row in rows:
             asked = self.asked[row["id"]]
+            if asked.revision != row["revision"]:
+                self._is_new(asked, row)
             if asked.state != row["state"]:
                 self._moves(asked, str(row["state"]))
+
+    def _is_new(self, asked: Asked, row: Mapping[str, Any]) -> None:
+        """It was asked anew as it is, or edited into something that somebody wants."""
+        asked.revision, says = row["revision"], json.loads(row["canonical"])["request"]["body"]
+        if says == asked.fields:
+            return
+        editors = {editor for editor, fields in asked.drafts if fields == says}
+        if not editors or asked.state != "awaiting_approval" or asked.left:
+            self.blame(asked.action_id, f"was edited while it was {asked.state}, by {sorted(editors)}")
+        asked.fields, asked.round = says, asked.round + 1
+        asked.editors |= editors if len(editors) == 1 else set()
+        asked.needs = self._asks(asked)
+
+    def _asks(self, asked: Asked) -> int:
+        return (self.rules and self.rules.needs(asked.amount, total=0, is_twin=False)) or 1
 
     def _moves(self, asked: Asked, to: str) -> None:
         before, asked.state = asked.state, to
@@ -134,7 +218,7 @@ class Oracle:
             self.blame(asked.action_id, f"there is no way from {before or 'nothing'} to {to}")
         if to == "awaiting_approval":
             asked.round += bool(before)
-            asked.needs = (self.rules and self.rules.needs(asked.amount, total=0, is_twin=False)) or 1
+            asked.needs = self._asks(asked)
         if to == "approved":
             self._is_approved(asked, before)
         if to in NOT_WRITTEN and (asked.effects or asked.in_flight):
@@ -143,7 +227,7 @@ class Oracle:
             self._is_booked(asked, by_person=before == "manual_review")
 
     def _is_approved(self, asked: Asked, before: str) -> None:
-        have = len(asked.voters())
+        have = self.have(asked)
         if before == "awaiting_approval" and have < asked.needs:
             self.blame(asked.action_id, f"was approved with {have} of {asked.needs} votes")
         if before == "executing" and asked.left_in_claim:
@@ -183,7 +267,7 @@ class Oracle:
             self.blame(asked.action_id, "was claimed while the policy could not be read")
             return
         needs = self.rules.needs(asked.amount, total=self._certain(asked), is_twin=self._has_twin(asked))
-        have = len(asked.voters())
+        have = self.have(asked)
         if needs is None:
             self.blame(asked.action_id, "was claimed against the policy")
         elif have < needs:

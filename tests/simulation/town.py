@@ -34,6 +34,7 @@ TROUBLES: Final = (  # the last two are its usual policy
     "by hand",
     "late",
     "provider",
+    "lent",
     "daily",
     "strict",
 )
