@@ -696,13 +696,15 @@ class _Logins:
         checkups = Checkups(self._home.edge, self._vault, opened.clock, credential_of=opened.credential)
         return await checkups.all(connections)
 
+    def waiting_for_key(self) -> int:
+        if self._home.key_places.lacking() is None:
+            return 0
+        with self._opened.store.read() as tx:
+            return len(tx.all("secrets"))
+
     def prepare_key(self) -> str | None:
         made = self._home.key_places.prepare()
         return None if made is None else made.say(self._home.lang)
-
-    def sealed(self) -> int:
-        with self._opened.store.read() as tx:
-            return len(tx.all("secrets"))
 
     async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         from seikyu.providers.mfkessai.client import MfKessaiClient
@@ -710,7 +712,7 @@ class _Logins:
 
         trial = MfKessaiClient(self._home.edge, connection, _GivenKey(api_key), self._opened.documents.open)
         await trial.read(LIST_CUSTOMERS, query=[("limit", "1")])
-        await self._opened.store.run(lambda: self._rooms.put_api_key(connection, api_key))
+        await self._rooms.put_api_key(connection, api_key)
 
     def put_webhook_secret(self, connection: Connection, secret: SecretStr) -> None:
         from seikyu.vault.keepsakes import webhook_place

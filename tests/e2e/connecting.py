@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from click.testing import CliRunner, Result
 
 from faults.between import Between, standing_between
 from seikyu.app import Home
+from seikyu.errors import Lang
 from seikyu.gate.audit import verify
 from seikyu.models import Connection
 from seikyu.sandbox import freee, invox_oauth, misoca
@@ -84,11 +86,16 @@ class Desk:
     portal: BlockingPortal
     """Where the world runs; the commands have the main thread, as in life."""
     timing: Timing = QUICK
+    lang: Lang = "en"
+    undo: ExitStack = field(default_factory=ExitStack)
+    """What a test did to the world, and takes back."""
 
     def home(self) -> Home:
         """What a new process would open."""
         home = self.folder / "home"
-        settings = Settings(home, self.folder, "suzuki", lang="en", connections=(self.connection,), timing=self.timing)
+        settings = Settings(
+            home, self.folder, "suzuki", lang=self.lang, connections=(self.connection,), timing=self.timing
+        )
         return Home(settings, browse=self.browser)
 
     def run(self, command: str, *options: str, **secrets: str) -> Result:
@@ -183,3 +190,20 @@ async def _world() -> AsyncGenerator[tuple[Twins, Between]]:
         for twin in (twins.freee, twins.misoca, twins.invox):
             twin.oauth.ignores_loopback_port = True  # ports of their own, for tests run side by side
         yield twins, wire
+
+
+class Held:
+    """A request that is heard, and answered when it is let go; what comes after it passes."""
+
+    def __init__(self, wire: Between) -> None:
+        self._wire = wire
+        self.begun, self._may_end = anyio.Event(), anyio.Event()
+
+    async def __call__(self, peer: Any, request: bytes) -> None:
+        answer = await self._wire.ask(request)
+        self.begun.set()
+        await self._may_end.wait()
+        await peer.say(answer)
+
+    async def let_go(self) -> None:
+        self._may_end.set()

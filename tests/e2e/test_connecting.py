@@ -7,17 +7,17 @@ import socket
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import anyio
 import httpx2
 import pytest
 
-from e2e.connecting import Desk, follow, location, open_desk
-from faults.between import after, resets, says
+from e2e.connecting import Desk, Held, follow, location, open_desk
+from faults.between import after, altered, resets, says
+from seikyu.errors import Lang
 from seikyu.models import Connection
 from seikyu.sandbox import freee
 from seikyu.sandbox.mfkessai_data import API_KEY
@@ -27,7 +27,6 @@ from seikyu.vault.keys import FILE_NAME
 
 PROVIDERS = ["freee", "misoca", "invox"]
 TOKEN = {"freee": "POST /freee/public_api/token", "misoca": "POST /misoca/oauth2/token", "invox": "POST /invox/oauth2/"}
-KEPT = "No login was stored; a former one, if there is any, stays as it is."
 
 
 @pytest.fixture
@@ -160,25 +159,8 @@ def test_connecting_again_keeps_the_name_and_wins_over_a_renewal_under_way(conne
     assert (connected.grant().secret.access_token.get_secret_value(), connected.state()) == (new, "ready")
 
 
-class Held:
-    """A renewal whose answer is kept back; what comes after it passes."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.begun, self._may_end = anyio.Event(), anyio.Event()
-
-    async def __call__(self, peer: Any, request: bytes) -> None:
-        answer = await self._desk.wire.ask(request)
-        self.begun.set()
-        await self._may_end.wait()
-        await peer.say(answer)
-
-    async def let_go(self) -> None:
-        self._may_end.set()
-
-
 async def _held(desk: Desk) -> Held:
-    return Held(desk)
+    return Held(desk.wire)
 
 
 # what can go wrong: one sentence, one next command, and the former login still works
@@ -274,6 +256,68 @@ def too_late(desk: Desk) -> None:
     desk.browser.does = lambda _address: True
 
 
+def foreign_state(desk: Desk) -> None:
+    """Nobody but a stranger came to the port."""
+    too_late(desk)
+    desk.browser.does = delivers(lambda address: changed(address, state="somebody-elses"))
+
+
+def pasted_foreign_state(_desk: Desk) -> dict[str, str]:
+    return {"code_fd": "http://127.0.0.1:1/callback?code=c0de&state=somebody-elses"}
+
+
+def second_use(desk: Desk) -> dict[str, str]:
+    """The answer to the former login, once more."""
+    return {"code_fd": location(desk.browser.shown[0])}
+
+
+def code_alone(_desk: Desk) -> dict[str, str]:
+    return {"code_fd": "a-code-without-its-address"}
+
+
+def repeated_parameter(desk: Desk) -> None:
+    too_late(desk)
+    desk.browser.does = delivers(lambda address: f"{address}&code=another")
+
+
+def port_taken(desk: Desk) -> None:
+    other = desk.undo.enter_context(socket.socket())
+    other.bind(("127.0.0.1", 0))
+    other.listen()
+    _write(desk, redirect_uri=f"http://127.0.0.1:{other.getsockname()[1]}/callback")
+
+
+def locked(desk: Desk) -> None:
+    desk.undo.enter_context(pytest.MonkeyPatch.context()).setattr("seikyu.store.sqlite.BUSY_TIMEOUT_S", 0)
+    holder = desk.undo.enter_context(closing(sqlite3.connect(desk.folder / "home/seikyu.db", isolation_level=None)))
+    holder.execute("BEGIN IMMEDIATE")
+
+
+def missing_key(desk: Desk) -> None:
+    key, elsewhere = desk.folder / "home" / FILE_NAME, desk.folder / "elsewhere"
+    key.rename(elsewhere)
+    desk.undo.callback(elsewhere.rename, key)
+
+
+def company_not_listed(desk: Desk) -> None:
+    desk.oauth.company = "31415"
+
+
+def redirected(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], says("307 Temporary Redirect", b"", f"Location: {desk.twins.origin}/elsewhere"))
+
+
+def no_token(desk: Desk) -> None:
+    desk.wire.plays(TOKEN["freee"], says("200 OK", b'[{"access_token": "a"}]'))
+
+
+def cut_short(desk: Desk) -> None:
+    async def half(peer: Any, request: bytes) -> None:
+        await peer.say((await desk.wire.ask(request))[:-20])
+
+    desk.wire.plays(TOKEN["freee"], half)
+
+
 def exposed_key(desk: Desk) -> None:
     (desk.folder / "home" / FILE_NAME).chmod(0o644)
 
@@ -286,43 +330,128 @@ def _write(desk: Desk, **options: str) -> None:
     desk.connection = replace(desk.connection, options={**desk.connection.options, **options})
 
 
-WRONG: list[tuple[Callable[[Desk], None], str]] = [
-    (wrong_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
-    (expired_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
-    (used_code, "freee did not take the code: it is wrong, used already, or older than 600 s."),
-    (no_code, "There is no authorization code in that."),
-    (denied, "Consent was denied at freee."),
-    (strange_refusal, "freee did not ask for consent (?)."),
-    (unexpected_issuer, "The answer names an issuer (iss) although none is expected; the code was sent nowhere."),
-    (wrong_issuer, "The answer's issuer (iss) is not the `issuer` of connections.toml; the code was sent nowhere."),
-    (missing_issuer, "The answer names no issuer (iss) although one is expected; the code was sent nowhere."),
-    (no_answer, "Whether freee gave tokens is not known."),
-    (answer_lost, "Whether freee gave tokens is not known."),
-    (html, "its answer (HTTP 200) is not in the API's format. Whether freee gave tokens is not known."),
-    (busy, "The authorization server asks to wait (HTTP 429). Whether freee gave tokens is not known."),
-    (wrong_client, "The client_id or the client secret is wrong."),
-    (other_company, "That is another account: 別会社サンプル (7654321); connection freee-main is 1234567's."),
-    (not_the_company_written, "That is another account: 株式会社サンプル (1234567); connection freee-main is 999's."),
-    (no_company, "freee does not say whose account this is (HTTP 200)."),
-    (too_late, "Nobody consented within 0 s."),
+@dataclass(frozen=True)
+class Row:
+    """One line of the list of what goes wrong: what is said of it, and the next step where it is not to do it again.
+
+    `is_sent`: the code left for the token endpoint.
+    """
+
+    goes_wrong: Callable[[Desk], dict[str, str] | None]
+    ja: str
+    en: str
+    step: str = "seikyu connect freee-main"
+    is_sent: bool = False
+
+    def sentence(self, lang: Lang) -> str:
+        return self.ja if lang == "ja" else self.en
+
+
+SPENT = (
+    "freee は認可コードを受け付けませんでした（誤り、使用済み、または 600 秒の期限切れ）。",
+    "freee did not take the code: it is wrong, used already, or older than 600 s.",
+)
+FOREIGN = (
+    "これは今回の依頼への応答ではありません（別の依頼のものか、二度目です）。",
+    "That is not the answer to this request: it is another one's, or comes a second time.",
+)
+NOBODY = ("0 秒以内に許可されませんでした。", "Nobody consented within 0 s.")
+UNNAMED = (
+    "freee がどの会社のログインかを答えません（HTTP 200）。",
+    "freee does not say whose account this is (HTTP 200).",
+)
+NOT_KNOWN = ("freee がトークンを出したかどうかは分かりません。", "Whether freee gave tokens is not known.")
+WRONG = [
+    Row(wrong_code, *SPENT, is_sent=True),
+    Row(expired_code, *SPENT, is_sent=True),
+    Row(used_code, *SPENT, is_sent=True),
+    Row(no_code, "認可コードが読み取れません。", "There is no authorization code in that."),
+    Row(denied, "freee の画面で許可されませんでした。", "Consent was denied at freee."),
+    Row(strange_refusal, "freee は許可の画面を出しませんでした（?）。", "freee did not ask for consent (?)."),
+    Row(foreign_state, *NOBODY),
+    Row(repeated_parameter, *NOBODY),
+    Row(too_late, *NOBODY),
+    Row(pasted_foreign_state, *FOREIGN),
+    Row(second_use, *FOREIGN),
+    Row(code_alone, "アドレスではありません。", "That is no address: paste the whole of what"),
+    Row(
+        unexpected_issuer,
+        "想定していない発行者（iss）の応答です。コードは送っていません。",
+        "The answer names an issuer (iss) although none is expected; the code was sent nowhere.",
+    ),
+    Row(
+        wrong_issuer,
+        "応答の発行者（iss）が connections.toml の issuer と違います。コードは送っていません。",
+        "The answer's issuer (iss) is not the `issuer` of connections.toml; the code was sent nowhere.",
+    ),
+    Row(
+        missing_issuer,
+        "応答に発行者（iss）がありません。コードは送っていません。",
+        "The answer names no issuer (iss) although one is expected; the code was sent nowhere.",
+    ),
+    Row(
+        port_taken, "は別のプログラムが使っています。", "Another program uses port", "seikyu connect freee-main --paste"
+    ),
+    Row(no_answer, *NOT_KNOWN, is_sent=True),
+    Row(answer_lost, *NOT_KNOWN, is_sent=True),
+    Row(cut_short, *NOT_KNOWN, is_sent=True),
+    Row(no_token, *NOT_KNOWN, is_sent=True),
+    Row(redirected, *NOT_KNOWN, is_sent=True),
+    Row(html, *NOT_KNOWN, is_sent=True),
+    Row(
+        busy, f"認可サーバーが混雑を告げています(HTTP 429)。{NOT_KNOWN[0]}", f"(HTTP 429). {NOT_KNOWN[1]}", is_sent=True
+    ),
+    Row(
+        wrong_client,
+        "client_id かクライアントシークレットが違います。",
+        "The client_id or the client secret is wrong.",
+        is_sent=True,
+    ),
+    Row(
+        other_company,
+        "別の会社のログインです: 別会社サンプル（7654321）。接続 freee-main は 1234567 のものです。",
+        "That is another account: 別会社サンプル (7654321); connection freee-main is 1234567's.",
+        is_sent=True,
+    ),
+    Row(
+        not_the_company_written,
+        "別の会社のログインです: 株式会社サンプル（1234567）。接続 freee-main は 999 のものです。",
+        "That is another account: 株式会社サンプル (1234567); connection freee-main is 999's.",
+        is_sent=True,
+    ),
+    Row(no_company, *UNNAMED, is_sent=True),
+    Row(company_not_listed, *UNNAMED, is_sent=True),
+    Row(locked, "データベースが使用中のため処理できませんでした。", "The database stayed locked for 30 s."),
+    Row(
+        missing_key, "マスターキーがありません。", "There is no master key, and 1 stored secret(s)", "SEIKYU_MASTER_KEY"
+    ),
 ]
+KEPT_IN: dict[Lang, str] = {
+    "ja": "ログインは保存していません。以前のログインがあれば、そのままです。",
+    "en": "No login was stored; a former one, if there is any, stays as it is.",
+}
 
 
-@pytest.mark.parametrize("goes_wrong,sentence", WRONG, ids=[case.__name__ for case, _ in WRONG])
-def test_what_goes_wrong_is_one_sentence_and_costs_nothing(
-    connected: Desk, goes_wrong: Callable[[Desk], None], sentence: str
+@pytest.mark.parametrize("lang", ["ja", "en"])
+@pytest.mark.parametrize("row", WRONG, ids=[row.goes_wrong.__name__ for row in WRONG])
+def test_what_goes_wrong_is_one_sentence_and_one_next_step_and_costs_nothing(
+    connected: Desk, row: Row, lang: Lang
 ) -> None:
     before, kept = connected.grant(), connected.connection
-    goes_wrong(connected)
+    connected.lang = lang
+    secrets = row.goes_wrong(connected)
 
-    told = connected.connect()
+    told = connected.connect(**secrets or {})
 
+    connected.undo.close()
     connected.connection = kept
     last = connected.grant()
     what, written, step = lines(told.stderr)
     assert told.exit_code == 1
-    assert sentence in what
-    assert (written, "`seikyu connect freee-main` again" in step) == (KEPT, True)
+    assert row.sentence(lang) in what
+    assert written == KEPT_IN[lang]
+    assert row.step in step
+    assert connected.wire.count(TOKEN["freee"]) == 1 + row.is_sent
     assert (last.sealed, last.generation, connected.state()) == (before.sealed, before.generation, "ready")
     assert connected.is_log_sound()
 
@@ -356,39 +485,6 @@ def test_what_was_connected_is_remembered_after_a_disconnection_and_another_comp
 
     assert (told.exit_code, renamed.exit_code) == (1, 0)
     assert "connection freee-main is 1234567's" in told.stderr
-
-
-def test_a_port_of_another_process_is_named_with_what_to_do(desk: Desk) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        _write(desk, redirect_uri=f"http://127.0.0.1:{port}/callback")
-        told = desk.connect()
-
-    assert told.exit_code == 1
-    assert lines(told.stderr) == [
-        f"Another program uses port {port}.",
-        "Nothing was begun.",
-        "Run the command again with `--paste`.",
-    ]
-    assert desk.browser.shown == []
-
-
-def test_a_locked_database_costs_neither_the_code_nor_the_former_login(
-    connected: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("seikyu.store.sqlite.BUSY_TIMEOUT_S", 1)
-    database = connected.folder / "home" / "seikyu.db"
-    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        told = connected.connect()
-        holder.execute("ROLLBACK")
-
-    assert told.exit_code == 1
-    assert lines(told.stderr) == ["The database stayed locked for 30 s.", KEPT, "Try again in a moment."]
-    assert connected.wire.count(TOKEN["freee"]) == 1
-    assert connected.state() == "ready"
 
 
 def test_a_key_others_can_read_stops_the_walk_before_it_begins(connected: Desk) -> None:
@@ -440,7 +536,7 @@ def test_a_database_that_locks_after_the_exchange_costs_the_new_login_only(
         holder.execute("ROLLBACK")
 
     what, written, _ = lines(told.stderr)
-    assert (told.exit_code, written) == (1, KEPT)
+    assert (told.exit_code, written) == (1, KEPT_IN["en"])
     assert what == "The database stayed locked for 30 s. The new login was revoked."
     assert (connected.grant().sealed, connected.oauth.living) == (before, 1)
 
@@ -477,6 +573,50 @@ def test_a_login_that_was_connected_is_checked_at_its_provider(tmp_path: Path, p
     assert (over.exit_code, ended["works"], "seikyu connect" in ended["next_step"]) == (1, False, True)
 
 
+def test_rights_that_were_not_granted_and_a_login_that_cannot_be_renewed_are_said(desk: Desk) -> None:
+    def less(said: Any) -> Any:
+        return {name: value for name, value in said.items() if name != "refresh_token"} | {"scope": "read"}
+
+    desk.wire.plays(TOKEN["freee"], altered(desk.wire, less))
+    done = desk.connect()
+
+    assert done.exit_code == 0
+    assert "Asked for, and not granted: write" in done.output
+    assert "This login cannot be renewed; `seikyu connections --check` tells when it ends." in done.output
+
+
+def test_a_first_key_is_not_made_beside_secrets_that_wait_for_another(connected: Desk) -> None:
+    missing_key(connected)
+    freee_main = connected.connection
+    connected.connection = Connection("mfk-main", "mfkessai", "sandbox", "会社", f"{connected.wire.origin}/mfkessai/v2")
+    told = connected.run("connect", secret_fd=API_KEY)
+    was_made = (connected.folder / "home" / FILE_NAME).exists()
+    connected.undo.close()
+    connected.connection = freee_main
+
+    assert (told.exit_code, was_made, connected.state()) == (1, False, "ready")
+
+
+# what a program gives
+
+
+@pytest.mark.parametrize("descriptor", ["-1", "999", "99999999999999"])
+def test_a_descriptor_that_cannot_be_read_is_named(desk: Desk, descriptor: str) -> None:
+    told = desk.run("connect", "--company", freee.COMPANY, "--secret-fd", descriptor)
+
+    assert told.exit_code == 1
+    assert lines(told.stderr)[0] == f"Descriptor {descriptor} gives no text."
+
+
+def test_everything_that_a_program_must_give_is_said_before_anything_begins(desk: Desk) -> None:
+    _write(desk, redirect_uri="https://connect.example.co.jp/back")
+    told = desk.run("connect")
+
+    assert told.exit_code == 1
+    assert lines(told.stderr)[-1] == "Add `--company ID`, `--secret-fd N`, `--code-fd N`."
+    assert desk.browser.shown == []
+
+
 # a key instead of a login
 
 
@@ -492,12 +632,32 @@ def test_a_key_is_tried_and_the_environment_it_opens_is_shown(tmp_path: Path) ->
     host = urlsplit(base_url).netloc
     assert lines(wrong.stderr) == [
         f"{host} (sandbox) does not accept this API key; each environment has its own.",
-        KEPT,
+        KEPT_IN["en"],
         "Run `seikyu connect mfk-main` again.",
     ]
     assert (right.exit_code, state) == (0, "ready")
     assert f"mfk-main is connected ({host}, sandbox)." in right.output
     assert "At mfkessai it is still good: end it on mfkessai's own screen." in gone.output
+
+
+@pytest.mark.parametrize("key", ["日本語の鍵", "two words", "a\x00b", "key\u202e", " "])
+def test_what_is_no_key_is_sent_nowhere(tmp_path: Path, key: str) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        desk.connection = Connection("mfk-main", "mfkessai", "sandbox", "会社", f"{desk.wire.origin}/mfkessai/v2")
+        told = desk.run("connect", secret_fd=key)
+
+        assert told.exit_code == 1
+        assert lines(told.stderr)[0] == "That is no API key: it has blanks, or letters beyond ASCII."
+        assert desk.wire.requests == []
+
+
+def test_a_company_that_mfk_cannot_name_is_not_taken_for_checked(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        desk.connection = Connection("mfk-main", "mfkessai", "sandbox", "会社", f"{desk.wire.origin}/mfkessai/v2")
+        told = desk.run("connect", "--company", "77", secret_fd=API_KEY)
+
+        assert (told.exit_code, desk.state()) == (1, "missing")
+        assert "MFK's API names no company" in told.stderr
 
 
 # giving it up

@@ -8,13 +8,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from e2e.connecting import SECRETS, Desk, follow, location, open_desk
+from e2e.connecting import SECRETS, Desk, Held, follow, location, open_desk
 from e2e.typist import Typist, at_a_terminal
 from providers.raw_server import Peer
+from seikyu.models import Connection
 from seikyu.sandbox.authorization import OUT_OF_BAND
+from seikyu.vault.keys import FILE_NAME
 
 ELSEWHERE = "https://connect.example.co.jp/back"
+LOST = "Is it lost, and shall a new one be made"
 COMPANIES = "GET /freee/api/1/companies"
+TOKEN = "POST /freee/public_api/token"
 
 
 def begin(typist: Typist, desk: Desk) -> str:
@@ -119,6 +123,97 @@ def test_an_address_of_another_request_is_not_taken(tmp_path: Path) -> None:
             assert desk.wire.count("POST /invox/oauth2/token/") == 0
 
 
+@pytest.mark.parametrize("end", ["\x03", "\x04"], ids=["ctrl-c", "end-of-input"])
+@pytest.mark.parametrize("provider", ["freee", "mfkessai"])
+def test_whoever_gives_no_secret_ends_it(tmp_path: Path, provider: str, end: str) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        if provider == "mfkessai":
+            base_url = f"{desk.wire.origin}/mfkessai/v2"
+            desk.connection = Connection("mfk-main", "mfkessai", "sandbox", "会社", base_url)
+        with at_a_terminal("connect", desk.connection.name, environment=desk.write()) as typist:
+            typist.reads("(Client secret|API key) of .*: ")
+            typist.presses(end, until="Stopped. No login was stored")
+
+            assert (typist.leaves(), desk.state(), desk.wire.requests) == (130, "missing", [])
+
+
+def test_ctrl_c_while_the_code_is_exchanged_gives_back_what_comes_of_it(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        held = desk.portal.call(_held, desk)
+        desk.wire.plays(TOKEN, held)
+        follow(begin(typist, desk))
+        desk.portal.call(held.begun.wait)
+        typist.presses("\x03", until="^C")
+        desk.portal.call(held.let_go)
+        typist.reads("Stopped. The new login was revoked. No login was stored")
+
+        assert (typist.leaves(), desk.state(), desk.oauth.living) == (130, "missing", 0)
+
+
+def test_what_cannot_be_given_back_is_said_to_whoever_stops(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "misoca") as desk,
+        at_a_terminal("connect", "misoca-main", environment=desk.write()) as typist,
+    ):
+        follow(begin(typist, desk))
+        typist.reads("Use it as misoca-main")
+        typist.presses("\x04", until="Stopped. The new login could not be revoked: end it on misoca's own screen.")
+
+        assert (typist.leaves(), desk.state()) == (130, "missing")
+
+
+def test_a_process_that_is_killed_before_it_stored_the_login_costs_the_former_one_nothing(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        environment = desk.write()
+        desk.connect()
+        before = desk.grant().sealed
+        with at_a_terminal("connect", "freee-main", environment=environment) as typist:
+            follow(begin(typist, desk))
+            typist.reads("Use it as freee-main")
+            typist.process.kill()
+            typist.leaves()
+        after = desk.grant().sealed, desk.state()
+
+        assert after == (before, "ready")
+        assert (desk.connect().exit_code, desk.grant().generation) == (0, 2)
+
+
+def test_a_terminal_that_does_not_know_a_letter_costs_no_login(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        poor = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+        with at_a_terminal("connect", "freee-main", environment=desk.write() | poor) as typist:
+            follow(begin(typist, desk))
+            typist.reads("Use it as freee-main")
+            typist.types("y")
+
+            assert (typist.leaves(), desk.state()) == (0, "ready")
+            assert "\\u682a\\u5f0f\\u4f1a\\u793e" in typist.said
+
+
+def test_a_new_key_is_made_beside_secrets_of_another_only_when_a_person_says_so(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        environment = desk.write()
+        desk.connect()
+        key = tmp_path / "home" / FILE_NAME
+        key.unlink()
+        with at_a_terminal("connect", "freee-main", environment=environment) as typist:
+            typist.reads(LOST)
+            typist.types("n")
+            refused = typist.leaves(), key.exists()
+        with at_a_terminal("connect", "freee-main", environment=environment) as typist:
+            typist.reads(LOST)
+            typist.types("y")
+            follow(begin(typist, desk))
+            typist.reads("Use it as freee-main")
+            typist.types("y")
+            made = typist.leaves(), desk.state()
+
+    assert (refused, made) == ((1, False), (0, "ready"))
+
+
 @pytest.mark.parametrize("moment", ["waiting", "looking", "asked"])
 def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
     with (
@@ -135,17 +230,21 @@ def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment:
             typist.sees(lambda: desk.wire.count(COMPANIES) == 1)
         if moment == "asked":
             typist.reads("Use it as freee-main")
-        typist.stops("Stopped. No login was stored")
+        typist.stops("Stopped.")
 
         assert typist.leaves() == 130
         assert (desk.state(), desk.oauth.living) == ("missing", 0)
         assert "Traceback" not in typist.said
 
 
-def test_with_a_display_the_browser_is_opened_and_comes_back_by_itself(tmp_path: Path) -> None:
+def test_with_a_display_the_browser_is_opened_without_our_variables_and_comes_back_by_itself(tmp_path: Path) -> None:
     program = tmp_path / "browser.py"
     program.write_text(
-        "import sys, httpx2\nhttpx2.Client(trust_env=False, follow_redirects=True).get(sys.argv[1])\n", encoding="utf-8"
+        "import os, sys, httpx2\n"
+        "print('A browser talks.', *(name for name in os.environ if name.startswith('SEIKYU_')))\n"
+        f"open({str(tmp_path / 'seen')!r}, 'w').write(' '.join(os.environ))\n"
+        "httpx2.Client(trust_env=False, follow_redirects=True).get(sys.argv[1])\n",
+        encoding="utf-8",
     )
     with open_desk(tmp_path, "freee") as desk:
         display = {"DISPLAY": ":99", "BROWSER": f"{sys.executable} {program} %s"}
@@ -156,6 +255,8 @@ def test_with_a_display_the_browser_is_opened_and_comes_back_by_itself(tmp_path:
 
             assert (typist.leaves(), desk.state()) == (0, "ready")
             assert "It opens in your browser." in typist.said
+            assert "A browser talks." not in typist.said
+            assert "SEIKYU_" not in (tmp_path / "seen").read_text(encoding="utf-8")
 
 
 def test_disconnecting_asks_before_it_forgets_what_could_not_be_revoked(tmp_path: Path) -> None:
@@ -165,6 +266,10 @@ def test_disconnecting_asks_before_it_forgets_what_could_not_be_revoked(tmp_path
         desk.portal.call(_deafen, desk)
         with at_a_terminal("disconnect", "freee-main", environment=environment) as typist:
             typist.reads("Forget it here all the same")
+            typist.stops("Stopped. Nothing was forgotten here")
+            stopped = typist.leaves(), desk.state()
+        with at_a_terminal("disconnect", "freee-main", environment=environment) as typist:
+            typist.reads("Forget it here all the same")
             typist.types("n")
             kept = typist.leaves(), desk.state()
         with at_a_terminal("disconnect", "freee-main", environment=environment) as typist:
@@ -172,12 +277,16 @@ def test_disconnecting_asks_before_it_forgets_what_could_not_be_revoked(tmp_path
             typist.types("y")
             forgotten = typist.leaves(), desk.state()
 
-    assert (kept, forgotten) == ((1, "ready"), (0, "missing"))
+    assert (stopped, kept, forgotten) == ((130, "ready"), (1, "ready"), (0, "missing"))
 
 
 async def _silence(peer: Peer, _request: bytes) -> None:
     """Hears, and never answers."""
     await peer.writer.wait_closed()
+
+
+async def _held(desk: Desk) -> Held:
+    return Held(desk.wire)
 
 
 async def _deafen(desk: Desk) -> None:

@@ -52,12 +52,16 @@ class Typist:
         os.write(self.screen, f"{line}\n".encode())
 
     def stops(self, said: str) -> None:
-        """Ctrl+C until `said` is shown: one that falls between a prompt and the reading of it is lost."""
+        """Ctrl+C until `said` is shown."""
+        self.presses("\x03", until=said)
+
+    def presses(self, key: str, *, until: str) -> None:
+        """`key`, again while `until` is not shown: one that falls between a prompt and the reading of it is lost."""
         for _ in range(PATIENCE_S // PAUSE_S):
-            os.write(self.screen, b"\x03")
-            until = time.monotonic() + PAUSE_S
-            while time.monotonic() < until:
-                if said in self.said or not self._look():
+            os.write(self.screen, key.encode())
+            pause_ends = time.monotonic() + PAUSE_S
+            while time.monotonic() < pause_ends:
+                if until in self.said or not self._look():
                     return
         raise AssertionError(f"it does not stop:\n{self.seen}")
 

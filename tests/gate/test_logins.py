@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,13 +10,24 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
+import anyio
+import anyio.lowlevel
 import pytest
 from pydantic import SecretBytes, SecretStr
 
 from gate.stage import Stage
 from seikyu.errors import LoginRequired, NotAllowed, ProviderUnavailable, Text
 from seikyu.gate.audit import verify
-from seikyu.gate.logins import CONNECTED, FORGOTTEN, Arrival, Farewell, Logins, Revocation, known_account
+from seikyu.gate.logins import (
+    CONNECTED,
+    FORGOTTEN,
+    Arrival,
+    Farewell,
+    Logins,
+    LoginStopped,
+    Revocation,
+    known_account,
+)
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
 from seikyu.providers.authorization import oauth_server
@@ -41,6 +53,8 @@ class Provider:
     refusal: Any = None
     account_status: int = 200
     while_revoking: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+    begun: anyio.Event | None = None
+    may_answer: anyio.Event | None = None
 
     async def post_form(self, url: str, *, headers: Any, form: dict[str, str], **_more: Any) -> Any:
         del headers
@@ -52,6 +66,9 @@ class Provider:
             return HttpAnswer(200, {}, "") if self.revokes else Lost(Text("切断", "cut"))
         if self.refusal is not None:
             return self.refusal
+        if self.begun is not None and self.may_answer is not None:
+            self.begun.set()
+            await self.may_answer.wait()
         number = len(self.forms)
         said = {"access_token": f"a{number}", "refresh_token": f"r{number}", "expires_in": 21_600}
         return HttpAnswer(200, {**said, "company_id": str(self.company), "scope": "read write"}, "")
@@ -156,6 +173,52 @@ async def test_another_account_is_refused_and_given_back_and_it_is_said_when_tha
         not revokes,
     )
     assert (len(office.rows(CONNECTED)), office.vault.grant(FREEE).generation) == (1, 1)
+
+
+async def test_of_two_logins_that_a_person_looks_at_side_by_side_the_second_to_another_account_is_not_kept(
+    office: Office,
+) -> None:
+    first = await office.logins.arrive(office.ask(), CODE)
+    office.provider.company = 2
+    second = await office.logins.arrive(office.ask(), CODE)
+    await office.logins.keep(first)
+    with pytest.raises(NotAllowed, match="connection freee-main is 1's") as refused:
+        await office.logins.keep(second)
+
+    assert "The new login was revoked." in refused.value.what.en
+    assert (office.provider.revoked, len(office.rows(CONNECTED))) == (["r2"], 1)
+    assert (office.vault.grant(FREEE).generation, office.vault.grant(FREEE).secret.company) == (1, "1")
+
+
+async def test_whoever_is_stopped_after_the_code_was_sent_gives_back_what_came(office: Office) -> None:
+    office.provider.begun, office.provider.may_answer = anyio.Event(), anyio.Event()
+    told: list[LoginStopped] = []
+
+    async def arrive() -> None:
+        try:
+            await office.logins.arrive(office.ask(), CODE)
+        except LoginStopped as stopped:
+            told.append(stopped)
+
+    walk = asyncio.create_task(arrive())
+    await office.provider.begun.wait()
+    walk.cancel()  # as Ctrl+C does
+    await anyio.lowlevel.checkpoint()
+    office.provider.may_answer.set()
+    await walk
+
+    assert [stopped.told.en for stopped in told] == ["The new login was revoked."]
+    assert (office.provider.revoked, office.vault.has(FREEE)) == (["r1"], False)
+
+
+async def test_a_login_that_is_being_stored_is_stored_although_its_person_stops(office: Office) -> None:
+    arrival = await office.logins.arrive(office.ask(), CODE)
+    storing = asyncio.create_task(office.logins.keep(arrival))
+    await anyio.lowlevel.checkpoint()
+    storing.cancel()
+    await storing
+
+    assert (office.vault.state(FREEE), len(office.rows(CONNECTED)), office.provider.revoked) == ("ready", 1, [])
 
 
 async def test_an_account_nobody_names_is_not_kept(office: Office) -> None:

@@ -105,6 +105,14 @@ def test_only_the_exact_redirect_address_with_our_state_is_an_answer(change: tup
     assert consent.code_in(back(consent)).get_secret_value() == "c0de"
 
 
+def test_a_code_without_its_address_is_not_taken_and_the_address_is_asked_for() -> None:
+    consent = asked()
+
+    with pytest.raises(InvalidArguments, match="the whole of what the browser's address bar shows"):
+        consent.code_in("c0de")
+    assert consent.code_in(back(consent)).get_secret_value() == "c0de"
+
+
 @pytest.mark.parametrize(
     "came",
     ["https://as.example.com/", "https://AS.example.com", "http://as.example.com", "https%3A%2F%2Fas.example.com.", ""],

@@ -213,6 +213,16 @@ async def test_a_header_that_cannot_be_written_is_not_sent_and_not_told(value: s
     assert "Bearer" not in outcome.reason.ja + outcome.reason.en
 
 
+async def test_a_read_with_a_header_that_cannot_be_written_fails_like_any_other_and_does_not_tell_it() -> None:
+    async def at_once(_seconds: float) -> None:
+        pass
+
+    with pytest.raises(ProviderUnavailable, match="UnicodeEncodeError") as failed:
+        await HttpEdge(sleep=at_once).read("http://127.0.0.1:9/", headers={"apikey": "鍵"})
+
+    assert "鍵" not in str(failed.value)
+
+
 async def test_the_fence_is_asked_once_when_connected_and_before_the_first_byte() -> None:
     heard_at_the_fence: list[bytes] = []
     async with raw_server(answering(OK)) as server:

@@ -16,6 +16,7 @@ import anyio
 from pydantic import SecretStr
 
 from seikyu.errors import (
+    NOTHING,
     CommitUnknown,
     ConfigurationError,
     LoginRequired,
@@ -27,6 +28,7 @@ from seikyu.errors import (
     Text,
 )
 from seikyu.gate import audit
+from seikyu.gate.endings import to_its_end
 from seikyu.models import Clock, Connection
 from seikyu.providers.authorization import oauth_server
 from seikyu.providers.consent import KEPT, Consent, again
@@ -43,6 +45,14 @@ REVOKE_TRIES: Final = 3
 """How often a login is given back that was renewed meanwhile."""
 CONNECTED: Final = "login.connected"
 FORGOTTEN: Final = "login.forgotten"
+
+
+class LoginStopped(Exception):
+    """A person stopped it after the code was sent; `told` says what became of the tokens, if any came."""
+
+    def __init__(self, told: Text) -> None:
+        super().__init__(told.en)
+        self.told = told
 
 
 class Revocation(Enum):
@@ -100,22 +110,23 @@ class Logins:
             LoginRequired: the provider does not take the code, or nobody knows whether it did.
             ProviderUnavailable: the provider did not say whose account it is; the login was given back.
             NotAllowed: another account than this connection's; the login was given back.
+            LoginStopped: the caller was cancelled once the code may have been sent; the login was given back.
         """
-        await self._store.run(self._prove)
+        await self._store.run(lambda: self._prove(consent.connection))
         asked_at = self._clock.now()
-        result = await ask_for_token(self._http(), consent.exchange(code))
+        result, is_stopped = await to_its_end(lambda: ask_for_token(self._http(), consent.exchange(code)))
         if not isinstance(result, TokenAnswer):
-            raise _no_tokens(consent, result)
+            raise LoginStopped(_left_behind(consent, result)) if is_stopped else _no_tokens(consent, result)
         arrival = Arrival(consent, result, None, asked_at)
+        if is_stopped:
+            raise await self.stop(arrival)
         try:
             account = await self._account(arrival)
             await self._store.run(lambda: self._check_account(consent.connection, account))
         except SeikyuError as error:
             raise await self._refused(arrival, error) from error
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await self.give_back(arrival)
-            raise
+            raise await self.stop(arrival) from None
         return replace(arrival, account=account)
 
     async def keep(self, arrival: Arrival) -> None:
@@ -123,10 +134,11 @@ class Logins:
 
         Raises:
             CommitUnknown: it may be stored.
+            NotAllowed: another process has connected another account meanwhile; the login was given back.
             SeikyuError: it could not be stored, and was given back.
         """
         try:
-            await self._store.run(lambda: self._keep(arrival))
+            await to_its_end(lambda: self._store.run(lambda: self._keep(arrival)))
         except CommitUnknown:
             raise
         except SeikyuError as error:
@@ -137,9 +149,20 @@ class Logins:
         token = arrival.answer.refresh_token or arrival.answer.access_token
         return await self._revoke(arrival.connection, arrival.consent.client, token)
 
-    def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
+    async def stop(self, arrival: Arrival) -> LoginStopped:
+        """Give back a login because its person stopped; what to tell them."""
+        told = NOTHING
+        with anyio.CancelScope(shield=True):
+            told = given_back(arrival.connection, await self.give_back(arrival))
+        return LoginStopped(told)
+
+    async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:
         """Store a key that was tried. Raises as `Vault.put_api_key`."""
-        self._vault.put_api_key(connection, api_key, also=lambda tx: self._tell(tx, connection, None))
+
+        def put() -> None:
+            self._vault.put_api_key(connection, api_key, also=lambda tx: self._tell(tx, connection, None))
+
+        await to_its_end(lambda: self._store.run(put))
 
     async def revoke(self, connection: Connection) -> Farewell:
         """Give the stored login back to the provider, and what a renewal puts in its place meanwhile.
@@ -185,13 +208,13 @@ class Logins:
         if not is_gone and self._vault.mark(connection) is not None:
             raise _changed(connection)
 
-    def _prove(self) -> None:
+    def _prove(self, connection: Connection) -> None:
         """A write of nothing: the code is spent only when the database can take what comes for it."""
         try:
             with self._store.write():
                 pass
         except StoreBusy as error:
-            raise StoreBusy(error.what, error.next_step, written=KEPT) from error
+            raise StoreBusy(error.what, again(connection), written=KEPT) from error
 
     async def _account(self, arrival: Arrival) -> Account | None:
         """Raises `ProviderUnavailable`: no answer, or one that names no account, or another than the token's."""
@@ -213,15 +236,18 @@ class Logins:
         if written.isascii() and written.isdigit() and written != account.id:
             raise _other_account(connection, account, written)
         with self._store.read() as tx:
-            known = known_account(tx, connection)
-        if known not in (None, account.id):
-            raise _other_account(connection, account, known or "")
+            _check_known(tx, connection, account)
 
     def _keep(self, arrival: Arrival) -> None:
         """As `Renewals` does for new tokens: they exist nowhere else, so a locked database gets several tries."""
         account = None if arrival.account is None else arrival.account.id
         answer = replace(arrival.answer, company=account or arrival.answer.company)
         client, connection = arrival.consent.client, arrival.connection
+
+        def tell(tx: Tx) -> None:
+            _check_known(tx, connection, arrival.account)  # a person looked for minutes, and so may another
+            self._tell(tx, connection, account)
+
         left = KEEP_TRIES
         while True:
             try:
@@ -231,7 +257,7 @@ class Logins:
                     client_secret=client.client_secret,
                     answer=answer,
                     obtained_at=arrival.asked_at,
-                    also=lambda tx: self._tell(tx, connection, account),
+                    also=tell,
                 )
             except (StoreBusy, CommitUnknown):  # to store it once more changes nothing but the generation
                 left -= 1
@@ -244,9 +270,10 @@ class Logins:
         audit.append(tx, self._clock.now(), CONNECTED, **_place(connection), account=account)
 
     async def _refused(self, arrival: Arrival, error: SeikyuError) -> SeikyuError:
-        """`error`, with what became of the tokens nobody keeps."""
-        said = _given_back(arrival.connection, await self.give_back(arrival))
-        return type(error)(error.what + said, error.next_step, written=KEPT)
+        """`error`, with what became of the tokens nobody keeps. The code is spent: only a new walk helps."""
+        step = error.next_step if isinstance(error, NotAllowed) else again(arrival.connection)
+        said = given_back(arrival.connection, await self.give_back(arrival))
+        return type(error)(error.what + said, step, written=KEPT)
 
     async def _revoke(self, connection: Connection, client: OAuthClient, token: SecretStr) -> Revocation:
         request = revoke_request(oauth_server(connection), client, token)
@@ -270,6 +297,13 @@ def known_account(tx: Tx, connection: Connection) -> str | None:
     return None
 
 
+def _check_known(tx: Tx, connection: Connection, account: Account | None) -> None:
+    """Raises `NotAllowed`: the connection has opened another account before."""
+    known = known_account(tx, connection)
+    if account is not None and known not in (None, account.id):
+        raise _other_account(connection, account, known or "")
+
+
 def _place(connection: Connection) -> dict[str, str]:
     """What an approval says of the account it is for."""
     return {
@@ -281,7 +315,8 @@ def _place(connection: Connection) -> dict[str, str]:
     }
 
 
-def _given_back(connection: Connection, revocation: Revocation) -> Text:
+def given_back(connection: Connection, revocation: Revocation) -> Text:
+    """What became of tokens nobody keeps."""
     provider = connection.provider
     if revocation is Revocation.DONE:
         return Text("新しいログインは取り消しました。", "The new login was revoked.")
@@ -300,6 +335,20 @@ def _changed(connection: Connection) -> NotAllowed:
         ),
         Text(f"もう一度 `seikyu disconnect {name}` を実行してください。", f"Run `seikyu disconnect {name}` again."),
         written=Text("何も消していません。", "Nothing was forgotten."),
+    )
+
+
+def _left_behind(consent: Consent, result: TokenRefused | TokenUnknown) -> Text:
+    """What a login that was stopped may have left at the provider."""
+    if isinstance(result, TokenRefused) or not result.was_sent:
+        return NOTHING
+    return _nobody_knows(consent)
+
+
+def _nobody_knows(consent: Consent) -> Text:
+    provider = consent.connection.provider
+    return Text(
+        f"{provider} がトークンを出したかどうかは分かりません。", f"Whether {provider} gave tokens is not known."
     )
 
 
@@ -346,6 +395,4 @@ def _why(consent: Consent, result: TokenRefused | TokenUnknown) -> Text:
         case TokenUnknown(reason=reason, was_sent=False):
             return reason + Text("コードは送られていません。", "The code was not sent.")
         case TokenUnknown(reason=reason):
-            return reason + Text(
-                "ログインできたかどうかは分かりません。", f"Whether {provider} gave tokens is not known."
-            )
+            return reason + _nobody_knows(consent)

@@ -60,9 +60,11 @@ class Consent:
         """The code inside the address the provider sent the person back to.
 
         Raises:
-            InvalidArguments: it answers another request, or this one for the second time.
+            InvalidArguments: it answers another request, or this one for the second time, or is no address.
             LoginRequired: consent was denied, or the answer is another authorization server's.
         """
+        if "://" not in address:
+            raise InvalidArguments(_NO_ADDRESS, again(self.connection), written=KEPT)
         query = _query_of(address, self.client.redirect_uri)
         if query is None or not self._is_ours(query) or self._is_answered:
             raise InvalidArguments(_FOREIGN, again(self.connection), written=KEPT)
@@ -173,6 +175,10 @@ def _denied(connection: Connection, error: str) -> LoginRequired:
 _FOREIGN: Final = Text(
     "これは今回の依頼への応答ではありません（別の依頼のものか、二度目です）。",
     "That is not the answer to this request: it is another one's, or comes a second time.",
+)
+_NO_ADDRESS: Final = Text(
+    "アドレスではありません。ブラウザーのアドレス欄の全体を貼り付けてください。",
+    "That is no address: paste the whole of what the browser's address bar shows.",
 )
 _NO_CODE: Final = Text("認可コードが読み取れません。", "There is no authorization code in that.")
 _NO_ISSUER: Final = Text(

@@ -160,8 +160,8 @@ class HttpEdge:
 
     async def _read_once(self, url: str, headers: Mapping[str, str]) -> HttpAnswer | _Failed:
         exchange = Exchange()
-        request = httpx2.Request("GET", url, headers=_complete(headers))
         try:
+            request = httpx2.Request("GET", url, headers=_complete(headers))
             answer = await exchange.run(self._pool(url), request, body_cap=self._body_cap)
         except Unreadable:
             return _Failed(_unavailable(url, _UNREADABLE))

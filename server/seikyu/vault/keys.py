@@ -137,11 +137,22 @@ class KeyPlaces:
         Raises:
             ConfigurationError: what is there cannot be used.
         """
-        keeper = None if len(self._counting()) > 1 else self.keeper()
-        if keeper is None or (keeper.kind == "file" and keeper.is_given) or keeper.read() is not None:
+        keeper = self.lacking()
+        if keeper is None:
             return None
         keeper.create()
         return keeper.place
+
+    def lacking(self) -> KeyKeeper | None:
+        """The place where a first key would be made; None where there is one, or the place is not ours to write.
+
+        Raises:
+            ConfigurationError: what is there cannot be used.
+        """
+        keeper = None if len(self._counting()) > 1 else self.keeper()
+        if keeper is None or (keeper.kind == "file" and keeper.is_given) or keeper.read() is not None:
+            return None
+        return keeper
 
     def _counting(self) -> list[KeyPlace]:
         """The place that is named; else those that are given; else the file, which can be made."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr
 
-from seikyu.errors import NOTHING, ConfigurationError, LoginRequired, NotFound, ProviderUnavailable, Text
+from seikyu.errors import (
+    NOTHING,
+    ConfigurationError,
+    InvalidArguments,
+    LoginRequired,
+    NotFound,
+    ProviderUnavailable,
+    Text,
+)
 from seikyu.gate.logins import Revocation
 from seikyu.models import Connection
 from seikyu.providers.consent import KEPT, again
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House, Logins
-from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_prepared
+from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_prepared, unless_stopped
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -51,8 +61,11 @@ def connect(
     """アカウントを接続 / Connect an account; asks for what the provider wants and keeps it encrypted."""
     connection, logins = named(house, name), house.logins()
     if connection.provider == "mfkessai":
-        say_prepared(house, logins)
-        _connect_with_key(house, logins, connection, secret_fd)
+        if company_id is not None:
+            raise InvalidArguments(_NO_COMPANY, again(connection), written=KEPT)
+        with unless_stopped(house, KEPT):
+            say_prepared(house, logins)
+            _connect_with_key(house, logins, connection, secret_fd)
         return
     how = Ways(secret_fd=secret_fd, code_fd=code_fd, paste=paste or code_fd is not None, company_id=company_id)
     log_in(house, connection, how)
@@ -62,7 +75,9 @@ def _connect_with_key(house: House, logins: Logins, connection: Connection, secr
     """A key of the sandbox does not open production, so trying it also tells which of the two it is for."""
     name, host = connection.name, urlsplit(connection.base_url).netloc
     prompt = Text(f"{name} の API キー（{connection.environment}）", f"API key of {name} ({connection.environment})")
-    api_key = SecretStr(read_secret(prompt, house.lang, secret_fd))
+    api_key = SecretStr(read_secret(prompt, house.lang, secret_fd).strip())
+    if not _KEY.fullmatch(api_key.get_secret_value()):
+        raise InvalidArguments(_NO_KEY, again(connection), written=KEPT)
     try:
         house.run(lambda: logins.put_api_key(connection, api_key))
     except LoginRequired as error:
@@ -75,6 +90,18 @@ def _connect_with_key(house: House, logins: Logins, connection: Connection, secr
             written=KEPT,
         ) from error
     say_connected(house, logins, connection, Text(host, host))
+
+
+_KEY: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+"""What a header can carry."""
+_NO_KEY: Final = Text(
+    "これは API キーではありません（空白や全角文字があります）。",
+    "That is no API key: it has blanks, or letters beyond ASCII.",
+)
+_NO_COMPANY: Final = Text(
+    "MFK の API は会社を答えないため、`--company` を確かめられません。",
+    "MFK's API names no company, so `--company` cannot be checked: leave it out.",
+)
 
 
 @click.command()
@@ -149,15 +176,20 @@ def disconnect(house: House, name: str, *, force: bool) -> None:
     connection, logins = named(house, name), house.logins()
     if not logins.has(connection):
         raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
-    farewell = house.run(lambda: logins.revoke(connection))
-    revocation = farewell.revocation
-    if revocation in _IN_DOUBT:
-        _ask_to_forget(house, connection, revocation, force=force)
+    with unless_stopped(house, _NOT_FORGOTTEN):
+        farewell = house.run(lambda: logins.revoke(connection))
+        revocation = farewell.revocation
+        if revocation in _IN_DOUBT:
+            _ask_to_forget(house, connection, revocation, force=force)
     logins.forget(connection, farewell)
     screen.say(Text(f"{name} の接続情報を消しました。", f"Forgot the login of {name}."), house.lang, "green")
     screen.say(_after(revocation, connection.provider), house.lang)
 
 
+_NOT_FORGOTTEN: Final = Text(
+    "ここでは何も消していません。提供元での状態は `seikyu connections --check` で確かめてください。",
+    "Nothing was forgotten here; how it stands at the provider, `seikyu connections --check` tells.",
+)
 _IN_DOUBT = frozenset({Revocation.FAILED, Revocation.UNREADABLE})
 """The login may go on at the provider: a person says whether it is forgotten here all the same."""
 

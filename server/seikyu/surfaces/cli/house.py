@@ -66,12 +66,12 @@ class Logins(Protocol):
         """Ask each provider, all at once, whether it accepts the login; see `gate.connections`."""
         ...
 
-    def prepare_key(self) -> str | None:
-        """Make the master key file when there is no key at all; its path when one was made."""
+    def waiting_for_key(self) -> int:
+        """How many stored secrets open with a master key that is nowhere; 0 while there is one."""
         ...
 
-    def sealed(self) -> int:
-        """How many secrets are stored, with whatever key."""
+    def prepare_key(self) -> str | None:
+        """Make the master key file when there is no key at all; its path when one was made."""
         ...
 
     async def put_api_key(self, connection: Connection, api_key: SecretStr) -> None:

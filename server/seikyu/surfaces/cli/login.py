@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from seikyu.errors import ConfigurationError, LoginRequired, NotAllowed, Text
 from seikyu.gate.connections import NAME_COMPANIES
 from seikyu.gate.facts import counterparty_key
-from seikyu.gate.logins import Arrival, Revocation
+from seikyu.gate.logins import Arrival, LoginStopped, Revocation, given_back
 from seikyu.models import Connection
 from seikyu.providers.consent import KEPT, OUT_OF_BAND, Consent, again
 from seikyu.surfaces.cli import screen
@@ -42,23 +43,44 @@ def log_in(house: House, connection: Connection, how: Ways) -> None:
     Raises:
         SeikyuError: what it came to; a former login stays as it is.
     """
-    if how.company_id is None and not is_asking():
-        raise ConfigurationError(_NOBODY_TO_ASK, Text("`--company ID` を付けてください。", "Add `--company ID`."))
+    _check_ways(connection, how)
     logins = house.logins()
-    say_prepared(house, logins)
-    with _unless_stopped(house):
+    with unless_stopped(house, KEPT):
+        say_prepared(house, logins)
         consent, code = _consented(house, logins, connection, how)
         arrival = house.run(lambda: logins.arrive(consent, code))
         _look_at(house, logins, arrival, how)
-    house.run(lambda: logins.keep(arrival))
+    with unless_stopped(house, _MAYBE_KEPT):
+        house.run(lambda: logins.keep(arrival))
     say_connected(house, logins, connection, _account_text(arrival))
+    if arrival.answer.refresh_token is None:
+        screen.say(_ENDS, house.lang, "yellow")
+
+
+def _check_ways(connection: Connection, how: Ways) -> None:
+    """Raises `ConfigurationError`: nobody can be asked what the walk will ask for."""
+    if is_asking():
+        return
+    is_pasted = how.paste or not is_loopback(connection.options.get("redirect_uri", ""))
+    wanted = {
+        "`--company ID`": how.company_id is None,
+        "`--secret-fd N`": how.secret_fd is None,
+        "`--code-fd N`": is_pasted and how.code_fd is None,
+    }
+    missing = [option for option, is_missing in wanted.items() if is_missing]
+    if missing:
+        raise ConfigurationError(
+            Text("端末がないため、尋ねることができません。", "There is no terminal to ask on."),
+            Text(f"{'、'.join(missing)} を付けてください。", f"Add {', '.join(missing)}."),
+            written=KEPT,
+        )
 
 
 def _consented(house: House, logins: Logins, connection: Connection, how: Ways) -> tuple[Consent, SecretStr]:
     """Ask for the secret and for consent; what was asked, and the code that came of it."""
     registered = logins.redirect_uri(connection)
     prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
-    with _held(registered, paste=how.paste) as loopback:
+    with _held(connection, registered, paste=how.paste) as loopback:
         secret = SecretStr(read_secret(prompt, house.lang, how.secret_fd))
         redirect_uri = registered if loopback is None else loopback.redirect_uri
         consent = logins.request_consent(connection, client_secret=secret, redirect_uri=redirect_uri)
@@ -71,23 +93,40 @@ def is_asking() -> bool:
 
 
 def say_prepared(house: House, logins: Logins) -> None:
-    """Make the master key when there is none yet, and say so."""
+    """Make the master key when there is none yet, and say so.
+
+    Raises:
+        ConfigurationError: there is none any more, and nobody said that a new one may be made.
+    """
+    waiting = logins.waiting_for_key()
+    if waiting:
+        _ask_for_another_key(house, waiting)
     made = logins.prepare_key()
     if made is not None:
         said = Text(
             f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
         )
         screen.say(said, house.lang, "yellow")
-        if (others := logins.sealed()) > 0:
-            screen.say(_sealed_before(others), house.lang, "yellow")
 
 
-def _sealed_before(count: int) -> Text:
-    """A key may only be missing here, where a shell does not have the server's variables."""
-    return Text(
-        f"保存済みの秘密{count}件は別の鍵で封印されています。その鍵があるなら、作ったファイルと入れ替えてやり直してください。",
-        f"{count} stored secret(s) are sealed with another key. If you have it (in the server's environment, perhaps),"
-        " put it in the place of this one and begin again.",
+def _ask_for_another_key(house: House, waiting: int) -> None:
+    """What opens with a key that is only missing, or set elsewhere, must not be parted from what comes now."""
+    what = Text(
+        f"マスターキーがありません。保存済みの {waiting} 件はその鍵でしか開けません。",
+        f"There is no master key, and {waiting} stored secret(s) open with the former one only.",
+    )
+    if is_asking():
+        screen.say(what, house.lang, "yellow")
+        asked = Text("以前の鍵は失われたので、新しい鍵を作りますか", "Is it lost, and shall a new one be made?")
+        if click.confirm(asked.say(house.lang)):
+            return
+    raise ConfigurationError(
+        what,
+        Text(
+            "サーバーと同じ SEIKYU_MASTER_KEY などを設定するか、控えを戻します。失われたなら端末で実行してください。",
+            "Set SEIKYU_MASTER_KEY as for the server, or put your copy back; if it is lost, run this at a terminal.",
+        ),
+        written=KEPT,
     )
 
 
@@ -107,17 +146,26 @@ def say_connected(house: House, logins: Logins, connection: Connection, account:
 
 
 @contextmanager
-def _unless_stopped(house: House) -> Generator[None]:
-    """Ctrl+C before the login is stored leaves everything as it was."""
+def unless_stopped(house: House, so: Text) -> Generator[None]:
+    """Ctrl+C, or the end of the input, ends the command; `so` says how things stand then."""
+    told = Text("中止しました。", "Stopped.")
     try:
         yield
-    except (KeyboardInterrupt, click.Abort):
-        screen.say(Text("中止しました。", "Stopped.") + KEPT, house.lang, "yellow")
-        raise SystemExit(INTERRUPTED) from None
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        _say_stopped(house, told + so)
+    except LoginStopped as stopped:
+        _say_stopped(house, told + stopped.told + so)
+
+
+def _say_stopped(house: House, said: Text) -> NoReturn:
+    if is_asking():
+        click.echo()  # a prompt stands in the line
+    screen.say(said, house.lang, "yellow")
+    raise SystemExit(INTERRUPTED) from None
 
 
 @contextmanager
-def _held(redirect_uri: str, *, paste: bool) -> Generator[Loopback | None]:
+def _held(connection: Connection, redirect_uri: str, *, paste: bool) -> Generator[Loopback | None]:
     """Our own port, while somebody is on the way to it; None where the redirect address is not ours to wait at.
 
     Of port 0 a free one is taken in any case: the address must name one.
@@ -125,7 +173,11 @@ def _held(redirect_uri: str, *, paste: bool) -> Generator[Loopback | None]:
     if not is_loopback(redirect_uri) or (paste and urlsplit(redirect_uri).port):
         yield None
         return
-    loopback = Loopback(redirect_uri)
+    name = connection.name
+    instead = Text(
+        f"`seikyu connect {name} --paste` を実行してください。", f"Run `seikyu connect {name} --paste` instead."
+    )
+    loopback = Loopback(redirect_uri, instead=instead)
     try:
         yield loopback
     finally:
@@ -173,9 +225,9 @@ def _pasted(house: House, consent: Consent, code_fd: int | None) -> SecretStr:
     )
     if consent.client.redirect_uri == OUT_OF_BAND:
         asked = Text("表示された認可コード", "The code that is shown")
-        return consent.code_shown(read_secret(asked, house.lang, code_fd))
+        return consent.code_shown(read_secret(asked, house.lang, code_fd, option="--code-fd"))
     asked = Text("戻ってきたアドレス", "The address you were sent back to")
-    return consent.code_in(read_secret(asked, house.lang, code_fd))
+    return consent.code_in(read_secret(asked, house.lang, code_fd, option="--code-fd"))
 
 
 def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
@@ -183,12 +235,13 @@ def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
 
     Raises:
         NotAllowed: they said no; the login was given back.
+        LoginStopped: they stopped, or their terminal is gone; the login was given back.
     """
     try:
         is_meant = _is_meant(house, arrival, how.company_id)
-    except (click.Abort, KeyboardInterrupt):
-        house.run(lambda: logins.give_back(arrival))
-        raise
+    except (click.Abort, KeyboardInterrupt, OSError):
+        told = given_back(arrival.connection, house.run(lambda: logins.give_back(arrival)))
+        raise LoginStopped(told) from None
     if is_meant:
         return
     revocation = house.run(lambda: logins.give_back(arrival))
@@ -205,6 +258,13 @@ def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
         ),
         house.lang,
     )
+    missing = _missing_rights(arrival)
+    if missing:
+        screen.say(
+            Text(f"求めた権限のうち、許可されていないもの: {missing}", f"Asked for, and not granted: {missing}"),
+            house.lang,
+            "yellow",
+        )
     if _has_another_name(arrival):
         screen.say(_ANOTHER_NAME, house.lang, "yellow")
     if company_id is not None:
@@ -220,6 +280,12 @@ def _has_another_name(arrival: Arrival) -> bool:
     if account is None or is_id or arrival.connection.provider not in NAME_COMPANIES:
         return False
     return counterparty_key(written) != counterparty_key(account.name)
+
+
+def _missing_rights(arrival: Arrival) -> str:
+    """What was asked for beyond what was granted; nothing where the provider did not say. Source: RFC 6749, 5.1."""
+    asked, granted = arrival.consent.server.scope.split(), arrival.answer.scope
+    return "" if granted is None else " ".join(word for word in asked if word not in granted.split())
 
 
 def _own_id(arrival: Arrival) -> str:
@@ -270,4 +336,11 @@ _ANOTHER_NAME = Text(
     "名前が違います。正しい会社なら、connections.toml の company に ID を書いてください。",
     "The names differ; if it is the right company, write its id as `company` into connections.toml.",
 )
-_NOBODY_TO_ASK = Text("端末がないため、会社の確認ができません。", "There is no terminal to ask on whose account it is.")
+_MAYBE_KEPT = Text(
+    "保存できたかどうかは `seikyu connections` で確かめてください。",
+    "Whether the login was stored, `seikyu connections` tells.",
+)
+_ENDS = Text(
+    "このログインは更新できません。期限は `seikyu connections --check` で分かります。",
+    "This login cannot be renewed; `seikyu connections --check` tells when it ends.",
+)

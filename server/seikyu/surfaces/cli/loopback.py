@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 from urllib.parse import urlsplit
 
-from seikyu.errors import ConfigurationError, Text
+from seikyu.errors import NOTHING, ConfigurationError, Text
+from seikyu.providers.consent import KEPT
 
 _HOST: Final = "127.0.0.1"
 _NAMES: Final = frozenset({_HOST, "localhost"})
@@ -50,8 +51,8 @@ def is_loopback(redirect_uri: str) -> bool:
 class Loopback:
     """A port of our own. It answers nobody until `listen`, and a free one that is only held is closed to all."""
 
-    def __init__(self, redirect_uri: str) -> None:
-        """Take the port of `redirect_uri`; 0 takes a free one.
+    def __init__(self, redirect_uri: str, *, instead: Text = NOTHING) -> None:
+        """Take the port of `redirect_uri`; 0 takes a free one. `instead` is the next step when it is taken.
 
         Raises:
             ConfigurationError: another program has it.
@@ -68,7 +69,7 @@ class Loopback:
                 self._server.server_activate()
         except OSError as error:
             self._server.server_close()
-            raise _no_port(parts.port or 0, error) from error
+            raise ConfigurationError(_no_port(parts.port or 0, error), instead, written=KEPT) from error
         port = self._server.socket.getsockname()[1]
         self.redirect_uri = parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
         """Where the answer comes to: with the port that was taken, else to the letter."""
@@ -159,14 +160,8 @@ class _Peer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _no_port(port: int, error: OSError) -> ConfigurationError:
+def _no_port(port: int, error: OSError) -> Text:
     if error.errno == errno.EADDRINUSE:
-        what = Text(f"ポート {port} は別のプログラムが使っています。", f"Another program uses port {port}.")
-    else:
-        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        what = Text(f"ポート {port} を使えません（{reason}）。", f"Port {port} cannot be used ({reason}).")
-    return ConfigurationError(
-        what,
-        Text("`--paste` を付けてやり直してください。", "Run the command again with `--paste`."),
-        written=Text("何も始めていません。", "Nothing was begun."),
-    )
+        return Text(f"ポート {port} は別のプログラムが使っています。", f"Another program uses port {port}.")
+    reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return Text(f"ポート {port} を使えません（{reason}）。", f"Port {port} cannot be used ({reason}).")

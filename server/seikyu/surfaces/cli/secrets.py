@@ -8,15 +8,18 @@ import sys
 from seikyu.errors import ConfigurationError, Lang, Text
 
 _CAP = 64 * 1024
+_LAST_DESCRIPTOR = 2**31 - 1
 
 
-def read_secret(prompt: Text, lang: Lang, descriptor: int | None) -> str:
-    """The secret from `--secret-fd`, or asked on the terminal without echo. One line, without its end.
+def read_secret(prompt: Text, lang: Lang, descriptor: int | None, *, option: str = "--secret-fd") -> str:
+    """The secret from `option`, or asked on the terminal without echo. One line, without its end.
 
     Raises:
         ConfigurationError: no terminal to ask on, or nothing came.
     """
-    secret = _from_descriptor(descriptor) if descriptor is not None else _from_terminal(prompt.say(lang))
+    secret = (
+        _from_descriptor(descriptor, option) if descriptor is not None else _from_terminal(prompt.say(lang), option)
+    )
     if not secret:
         raise ConfigurationError(
             Text("秘密が空です。", "The secret is empty."), Text("もう一度実行してください。", "Run the command again.")
@@ -24,22 +27,28 @@ def read_secret(prompt: Text, lang: Lang, descriptor: int | None) -> str:
     return secret
 
 
-def _from_descriptor(descriptor: int) -> str:
+def _from_descriptor(descriptor: int, option: str) -> str:
+    if not 0 <= descriptor <= _LAST_DESCRIPTOR:
+        raise _unreadable(descriptor, option)
     try:
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             return stream.readline(_CAP).decode("utf-8", "strict").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            Text(f"記述子 {descriptor} から読めません。", f"Descriptor {descriptor} gives no text."),
-            Text("例: --secret-fd 3 3<FILE", "For example --secret-fd 3 3<FILE."),
-        ) from error
+        raise _unreadable(descriptor, option) from error
 
 
-def _from_terminal(prompt: str) -> str:
+def _unreadable(descriptor: int, option: str) -> ConfigurationError:
+    return ConfigurationError(
+        Text(f"記述子 {descriptor} から読めません。", f"Descriptor {descriptor} gives no text."),
+        Text(f"例: {option} 3 3<FILE", f"For example {option} 3 3<FILE."),
+    )
+
+
+def _from_terminal(prompt: str, option: str) -> str:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             Text("端末がないため入力できません。", "There is no terminal to ask on."),
-            Text("--secret-fd N を使ってください。", "Use --secret-fd N."),
+            Text(f"{option} N を使ってください。", f"Use {option} N."),
         )
     import getpass
 
