@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from e2e.beside import twins_beside
 from e2e.furnished import furnished_stage
@@ -28,8 +29,8 @@ async def shared_stage() -> AsyncGenerator[Stage]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Generator[Terminal]:
-    with open_terminal(tmp_path) as made:
+def terminal(tmp_path: Path, database_url: SecretStr | None) -> Generator[Terminal]:
+    with open_terminal(tmp_path, database_url) as made:
         yield made
 
 

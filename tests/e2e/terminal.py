@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 
 from gate.stage import CHEAP, PASSPHRASE, POLICY
 from seikyu.app import Home
@@ -70,7 +71,7 @@ class Terminal:
 
 
 @contextmanager
-def open_terminal(folder: Path) -> Generator[Terminal]:
+def open_terminal(folder: Path, database_url: SecretStr | None = None) -> Generator[Terminal]:
     (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
     settings = Settings(
         home=folder / "home",
@@ -79,6 +80,7 @@ def open_terminal(folder: Path) -> Generator[Terminal]:
         lang="en",
         connections=(CONNECTION,),
         timing=Timing(settle_s=0, quiet_s=0),
+        database_url=database_url,
     )
     home = Home(settings)
     made = Terminal(home)

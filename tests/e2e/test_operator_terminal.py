@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from e2e.terminal import Terminal
 from gate.stage import PASSPHRASE, POLICY
+from seikyu.gate import freezing
 
 
 def test_a_second_operator_is_added_by_the_first_and_removed_again(terminal: Terminal) -> None:
@@ -111,6 +113,24 @@ def test_resolving_needs_a_reference_and_an_action_a_person_must_look_at(termina
     assert "give the provider's id" in no_reference.output
     assert "waiting for approval" in not_open.output
     assert terminal.json("show", action.id)["state"] == "awaiting_approval"
+
+
+@pytest.mark.both_stores
+def test_a_hold_on_a_shared_database_is_released_once_every_machine_has_told(
+    terminal: Terminal, database_url: SecretStr | None
+) -> None:
+    store = terminal.home.rooms().store
+    with store.write() as tx:
+        freezing.hold(tx, terminal.home.clock, {"log_records": 1, "forgotten_sends": 1})
+    asked = ("unfreeze", "--by", "tanaka", "--reason", "restored")
+
+    alone = terminal.run(*asked, secret_fd=PASSPHRASE)
+    told = terminal.run(*asked, "--all-told", secret_fd=PASSPHRASE)
+
+    is_shared = database_url is not None
+    assert (alone.exit_code, told.exit_code) == ((1, 0) if is_shared else (0, 1))
+    assert ("then say --all-told" in alone.output) == is_shared
+    assert freezing.current(store) is None
 
 
 def test_anyone_freezes_without_a_passphrase_and_only_an_operator_lifts_it(terminal: Terminal) -> None:

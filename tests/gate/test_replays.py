@@ -75,6 +75,16 @@ def test_every_proposal_is_judged_by_both_policies_and_what_differs_is_told_whol
     assert (larger.decision.kind, REPLAY_DAYS) == ("deny", 90)
 
 
+def test_an_edited_action_is_judged_as_it_is_now(stage: Stage) -> None:
+    lowered, raised = stage.propose("A-1", 200_000), stage.propose("A-2", 60_000)
+    lowered = stage.revisions.revise(stage.draft(lowered, 70_000))
+    raised = stage.revisions.revise(stage.draft(raised, 120_000))
+
+    found = replayed(stage, TWO_ABOVE_A_HUNDRED_THOUSAND)
+
+    assert ([change.action for change in found.changes], found.recorded) == ([raised], 2)
+
+
 @pytest.mark.parametrize(
     "old,new",
     [

@@ -110,7 +110,7 @@ class Office:
     def release(self, key: Key, reason: str = "月曜のバックアップから復元") -> None:
         seen = freezing.current(self.stage.store)
         assert seen is not None
-        self.stage.restoration.lift(seen, key=key, os_user="ito", reason=reason)
+        self.stage.restoration.lift(seen, key=key, os_user="ito", reason=reason, are_all_told=True)
 
     def verify(self) -> audit.AuditReport:
         return audit.verify(self.stage.store, AnchorFile(self.stage.settings.anchors_file).read(), pardons)
@@ -462,6 +462,24 @@ async def test_an_action_that_waited_at_the_backup_and_was_sent_later_is_unknown
     assert office.verify().fault is None
 
 
+async def test_the_hold_stays_until_somebody_answers_for_every_other_machine(office: Office) -> None:
+    key = office.stage.enrol("tanaka")
+    copy = office.back_up()
+    await office.send("A-1")
+    office.restore(copy)
+    await office.reconcile()
+    seen = freezing.current(office.stage.store)
+    assert seen is not None
+
+    with pytest.raises(NotAllowed, match="What another machine has sent") as refused:
+        office.stage.restoration.lift(seen, key=key, os_user="ito", reason="復元", are_all_told=False)
+
+    assert refused.value.next_step.en == "Run `seikyu reconcile` on every machine that sent, then say --all-told."
+    assert freezing.current(office.stage.store) == seen
+    office.release(key)
+    assert freezing.current(office.stage.store) is None
+
+
 @pytest.mark.fault("F15")
 async def test_a_log_that_lost_only_decisions_is_held_too(office: Office) -> None:
     key = office.stage.enrol("tanaka")
@@ -504,7 +522,7 @@ async def test_a_freeze_on_top_of_a_hold_does_not_carry_it_away(office: Office) 
     seen = freezing.freeze(office.stage.store, office.clock, os_user="ito", operator=None, reason="念のため")
 
     with pytest.raises(NotAllowed, match="does not know"):
-        office.stage.restoration.lift(seen, key=key, os_user="ito", reason="解除")
+        office.stage.restoration.lift(seen, key=key, os_user="ito", reason="解除", are_all_told=True)
 
     assert refused(office, "A-1").startswith("Read-only")
 

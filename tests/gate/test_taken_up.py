@@ -316,7 +316,7 @@ async def test_a_release_names_every_hold_under_its_seal_and_the_log_goes_on_wit
     there = freezing.freeze(stage.store, stage.clock, os_user="ito", operator=None, reason="念のため")
     refused.append(refusal(stage, seen, key, "復元"))
 
-    stage.restoration.lift(there, key=key, os_user="ito", reason="復元")
+    stage.restoration.lift(there, key=key, os_user="ito", reason="復元", are_all_told=True)
 
     lifted, newest = house(stage)[-1], anchors.newest()
     assert refused == [
@@ -347,7 +347,7 @@ async def test_a_release_names_every_hold_under_its_seal_and_the_log_goes_on_wit
 
 def refusal(stage: Stage, seen: Freeze, key: Key, reason: str) -> str:
     with pytest.raises(SeikyuError) as refused:
-        stage.restoration.lift(seen, key=key, os_user="ito", reason=reason)
+        stage.restoration.lift(seen, key=key, os_user="ito", reason=reason, are_all_told=True)
     assert refused.value.written == NOTHING
     return refused.value.what.en
 
@@ -361,7 +361,7 @@ def test_a_release_whose_anchor_cannot_be_kept_stands_and_is_logged(
     assert seen is not None
     file.symlink_to(file.rename(file.with_name("elsewhere")))
 
-    stage.restoration.lift(seen, key=key, os_user="ito", reason="復元")
+    stage.restoration.lift(seen, key=key, os_user="ito", reason="復元", are_all_told=True)
 
     assert freezing.current(stage.store) is None
     assert [record.levelname for record in caplog.records] == ["CRITICAL", "WARNING"]
@@ -378,10 +378,10 @@ def test_a_hold_is_released_with_a_reason_of_at_most_500_characters(
     assert seen is not None
     if not is_enough:
         with pytest.raises(NotAllowed) as refused:
-            stage.restoration.lift(seen, key=key, os_user="ito", reason=reason)
+            stage.restoration.lift(seen, key=key, os_user="ito", reason=reason, are_all_told=True)
         assert refused.value.written == NOTHING
     else:
-        stage.restoration.lift(seen, key=key, os_user="ito", reason=reason)
+        stage.restoration.lift(seen, key=key, os_user="ito", reason=reason, are_all_told=True)
 
     assert (freezing.current(stage.store) is None) is is_enough
 
@@ -392,7 +392,7 @@ def test_the_seal_of_a_release_is_about_the_holds_it_names_who_when_and_why(stag
     seen = stage.restoration.look()
     assert seen is not None
 
-    stage.restoration.lift(seen, key=key, os_user="ito", reason="復元")
+    stage.restoration.lift(seen, key=key, os_user="ito", reason="復元", are_all_told=True)
 
     statement = {
         "unfreeze": 1,

@@ -1,4 +1,4 @@
-"""What another policy would have said: recorded proposals, judged again with the facts they were judged by."""
+"""What another policy would have said: recorded requests, judged again with the facts they were last judged by."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Replay:
 
     since: datetime
     recorded: int = 0
-    """Judged by the facts that were recorded when they were proposed."""
+    """Judged by the facts that were recorded when they were proposed, or last edited."""
     derived: int = 0
     """Judged by facts read from the stored request, because none were recorded."""
     changes: tuple[Change, ...] = ()
@@ -73,9 +73,8 @@ def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Re
         check_digest(action)
     except StoreDamaged:
         return replace(found, left_out=(*found.left_out, (action.id, _CHANGED)))
-    rows = [row for row in audit.history(tx, action.id) if row["kind"] == "proposed"]
-    proposed: dict[str, Any] = rows[0] if rows else {}
-    known = _derived(action, proposed) | _recorded(proposed)
+    judged = _last_judged(tx, action)
+    known = _derived(action, judged) | _recorded(judged)
     lacking = sorted((_needed(old) | _needed(new)) - set(known))
     if lacking:
         listed = ", ".join(lacking)
@@ -86,7 +85,7 @@ def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Re
     except ValidationError:  # written by a version that knew other values
         return replace(found, left_out=(*found.left_out, (action.id, _STRANGE)))
     change = Change(action, old.decide(facts), new.decide(facts))
-    has_record = bool(_recorded(proposed))
+    has_record = bool(_recorded(judged))
     return replace(
         found,
         recorded=found.recorded + has_record,
@@ -95,17 +94,23 @@ def _with(found: Replay, tx: Tx, action: Action, old: Policy, new: Policy) -> Re
     )
 
 
-def _recorded(proposed: Mapping[str, Any]) -> dict[str, Any]:
+def _last_judged(tx: Tx, action: Action) -> dict[str, Any]:
+    """The record of its proposal, or of the edit that made it what it is."""
+    rows = [row for row in audit.history(tx, action.id) if row["kind"] in {"proposed", "edited"}]
+    return rows[-1] if rows else {}
+
+
+def _recorded(judged: Mapping[str, Any]) -> dict[str, Any]:
     """The facts as they were; those of another version that we do not know are left out."""
-    return {name: value for name, value in proposed.get("facts", {}).items() if name in Facts.model_fields}
+    return {name: value for name, value in judged.get("facts", {}).items() if name in Facts.model_fields}
 
 
-def _derived(action: Action, proposed: Mapping[str, Any]) -> dict[str, Any]:
+def _derived(action: Action, judged: Mapping[str, Any]) -> dict[str, Any]:
     """What the stored request itself tells, and whether twins were found when it was proposed."""
     content, particulars = action.content, action.particulars
     proposed_at = moment(action.created_at).astimezone(JST)
     day = proposed_at.date()
-    twins = {"duplicate": bool(proposed["twins"])} if "twins" in proposed else {}
+    twins = {"duplicate": bool(judged["twins"])} if "twins" in judged else {}
     return {
         "operation": action.operation,
         "provider": content["provider"],

@@ -193,13 +193,29 @@ class Restoration:
         said |= _take_up_edits(tx, entry)
         return action_of(tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said))
 
-    def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str) -> None:
+    def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str, are_all_told: bool) -> None:
         """Lift a freeze as `freezing.lift` does; a hold only once everything that was forgotten is known again.
 
+        `are_all_told`: the operator says that every other machine on this database has told what it sent, or that
+        there is none; only that machine's own journal knows, and what it sent would be sent from here once more.
+
         Raises:
-            NotAllowed: something sent from here is still forgotten, or its outcome is open.
+            NotAllowed: something sent from here, or perhaps from elsewhere, is still forgotten, or its outcome is open.
         """
-        if self._held() is not None and (left := len(self.findings().missing)):
+        held = self._held()
+        if held is not None and not are_all_told:
+            raise NotAllowed(
+                Text(
+                    "ほかのマシンが送信したものは、そのマシンの送信控えにしかありません。",
+                    "What another machine has sent stands in that machine's journal alone.",
+                ),
+                Text(
+                    "送信したすべてのマシンで seikyu reconcile を実行してから、--all-told を付けてください。",
+                    "Run `seikyu reconcile` on every machine that sent, then say --all-told.",
+                ),
+                written=NOTHING,
+            )
+        if held is not None and (left := len(self.findings().missing)):
             raise NotAllowed(
                 Text(
                     f"送信控えにある{left}件がデータベースにありません。",

@@ -37,9 +37,12 @@ def freeze(house: House, operator: str | None, reason: str) -> None:
 @click.command()
 @click.option("--by", "operator", required=True, help="操作者名 / your operator name")
 @click.option("--reason", default="", help="理由 / why")
+@click.option(
+    "--all-told", is_flag=True, help="送信した全マシンで reconcile 済み / every machine that sent has run `reconcile`"
+)
 @click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
 @click.pass_obj
-def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None) -> None:
+def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None, *, all_told: bool) -> None:
     """緊急停止の解除 / Let approved writes be sent again, with an operator's seal."""
     rooms = house.rooms()
     rooms.restoration.look()
@@ -49,5 +52,6 @@ def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None) ->
     screen.console(stderr=True).print(seen.text.say(house.lang), style="bold red")
     prompt = Text(f"{operator} の合言葉", f"Passphrase of {operator}")
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
-    rooms.restoration.lift(seen, key=key, os_user=os_user(), reason=reason)
+    is_alone = house.settings.database_url is None
+    rooms.restoration.lift(seen, key=key, os_user=os_user(), reason=reason, are_all_told=all_told or is_alone)
     screen.say(Text("凍結を解除しました。", "The freeze is lifted."), house.lang, "green")
