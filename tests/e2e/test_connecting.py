@@ -560,6 +560,22 @@ def test_a_company_written_by_another_name_is_pointed_out(desk: Desk) -> None:
     assert "The names differ" not in same.output
 
 
+def test_a_company_that_was_renamed_since_it_was_confirmed_is_the_same_company(connected: Desk) -> None:
+    connected.twins.freee.companies[freee.COMPANY] = "株式会社改名後"
+    checked = connected.call("connections", "--check", "--json")
+    again = connected.connect()
+    connected.connection = replace(connected.connection, company="株式会社別")
+    unconfirmed = connected.call("connections", "--check", "--json")
+
+    [works], [other] = json.loads(checked.stdout), json.loads(unconfirmed.stdout)
+    assert (checked.exit_code, works["state"], again.exit_code) == (0, "works", 0)
+    assert works["what"] == (
+        "freee accepts it: 株式会社改名後 (1234567)."
+        " It is the company confirmed when it was connected, though connections.toml calls it 株式会社サンプル."
+    )
+    assert (unconfirmed.exit_code, other["state"]) == (1, "other_company")
+
+
 @pytest.mark.parametrize("provider,account", [("freee", "1234567"), ("misoca", "4501")])
 def test_a_login_that_was_connected_is_checked_at_its_provider(tmp_path: Path, provider: str, account: str) -> None:
     with open_desk(tmp_path, provider) as desk:
@@ -583,6 +599,23 @@ def test_rights_that_were_not_granted_and_a_login_that_cannot_be_renewed_are_sai
     assert done.exit_code == 0
     assert "Asked for, and not granted: write" in done.output
     assert "This login cannot be renewed; `seikyu connections --check` tells when it ends." in done.output
+
+
+def test_a_key_that_goes_missing_after_the_exchange_is_what_the_next_step_is_about(connected: Desk) -> None:
+    async def steal(peer: Any, request: bytes) -> None:
+        missing_key(connected)
+        await peer.say(await connected.wire.ask(request))
+
+    before = connected.grant().sealed
+    connected.wire.plays("GET /freee/api/1/companies", steal)
+    told = connected.connect()
+    connected.undo.close()
+
+    what, written, step = lines(told.stderr)
+    assert (told.exit_code, written) == (1, KEPT_IN["en"])
+    assert what == "There is no master key. The new login was revoked."
+    assert "Put it back from your copy" in step
+    assert (connected.grant().sealed, connected.oauth.living) == (before, 1)
 
 
 def test_a_first_key_is_not_made_beside_secrets_that_wait_for_another(connected: Desk) -> None:

@@ -16,6 +16,7 @@ import anyio
 
 from seikyu.errors import NOTHING, LoginRequired, SeikyuError, Text
 from seikyu.gate.facts import counterparty_key
+from seikyu.gate.logins import known_account
 from seikyu.models import Clock, Connection, shown, timestamp
 from seikyu.providers.authorization import has_oauth
 from seikyu.providers.oauth import Account
@@ -96,6 +97,8 @@ class _Login:
     proof: Proof | None = None
     skew_s: int | None = None
     is_renewed: bool = False
+    confirmed: str | None = None
+    """The account that was confirmed when the connection, as it is written today, was last connected."""
 
 
 class Checkups:
@@ -155,7 +158,12 @@ class Checkups:
             return _checkup(login, Standing.UNKNOWN, _OVER, _RENEW)
         if login.proof.is_accepted is False and login.grant is not None and not login.is_renewed:
             await self._try(login, refused=login.header)
+        login.confirmed = await store.run(lambda: self._confirmed(connection))
         return _judged(login, login.proof)
+
+    def _confirmed(self, connection: Connection) -> str | None:
+        with self._vault.store.read() as tx:
+            return known_account(tx, connection)
 
     async def _try(self, login: _Login, *, refused: Header | None = None) -> None:
         """Ask with the stored login; one that was refused, or is over, is renewed first if that is allowed."""
@@ -210,23 +218,28 @@ def _judged(login: _Login, proof: Proof) -> Checkup:
         if login.grant is not None and not login.is_renewed:
             return _checkup(login, Standing.UNKNOWN, what, _RENEW)
         return _checkup(login, Standing.NEEDS_LOGIN, what, connect_again(connection))
-    if other := _other_company(connection, grant, proof.account):
+    if other := _other_company(login, proof.account):
         return _checkup(login, Standing.OTHER_COMPANY, *other)
     if grant is not None and grant.secret.refresh_token is None:
         return _checkup(login, Standing.EXPIRES, _ends(grant), connect_again(connection))
     return _checkup(login, Standing.WORKS, _works(connection, proof.account))
 
 
-def _other_company(connection: Connection, grant: Grant | None, account: Account | None) -> tuple[Text, Text] | None:
-    """A company is known by its id where the configuration holds one, else by its name, its spelling folded."""
+def _other_company(login: _Login, account: Account | None) -> tuple[Text, Text] | None:
+    """A company is known by its id where the configuration holds one, else by its name.
+
+    A name may change, and a person may call a company otherwise: the account they confirmed is theirs all the same.
+    """
     if account is None:
         return None
+    connection, grant = login.connection, login.grant
     written = connection.company
-    is_id = written.isascii() and written.isdigit()
-    is_named = is_id or connection.provider in NAME_COMPANIES
     stored = None if grant is None else grant.secret.company
-    is_ours = account.id == written if is_id else counterparty_key(written) == counterparty_key(account.name)
-    if (is_ours or not is_named) and stored in (None, account.id):
+    if is_id(written):
+        is_ours = account.id == written
+    else:
+        is_ours = not has_another_name(connection, account) or account.id == login.confirmed
+    if is_ours and stored in (None, account.id):
         return None
     theirs = f"{shown(account.name, 60)}（{shown(account.id, 40)}）"
     what = Text(
@@ -238,6 +251,19 @@ def _other_company(connection: Connection, grant: Grant | None, account: Account
         f"Approve nothing; run `seikyu connect {connection.name}` as {written}, or mend `company`.",
     )
     return what, step
+
+
+def is_id(written: str) -> bool:
+    """Whether a company is written by its number."""
+    return written.isascii() and written.isdigit()
+
+
+def has_another_name(connection: Connection, account: Account) -> bool:
+    """Whether the configuration calls the company otherwise than its provider does, their spelling folded."""
+    written = connection.company
+    if is_id(written) or connection.provider not in NAME_COMPANIES:
+        return False
+    return counterparty_key(written) != counterparty_key(account.name)
 
 
 def _checkup(login: _Login, standing: Standing, what: Text, next_step: Text = NOTHING) -> Checkup:
@@ -261,9 +287,15 @@ def _works(connection: Connection, account: Account | None) -> Text:
             f"{connection.provider} が受け付けました（会社名は答えません）。",
             f"{connection.provider} accepts it (and does not tell whose account it is).",
         )
-    return Text(
+    accepted = Text(
         f"{connection.provider} が受け付けました: {account.name}（{account.id}）。",
         f"{connection.provider} accepts it: {account.name} ({account.id}).",
+    )
+    if not has_another_name(connection, account):
+        return accepted
+    return accepted + Text(
+        f"接続時に確認された会社ですが、connections.toml では {connection.company} です。",
+        f"It is the company confirmed when it was connected, though connections.toml calls it {connection.company}.",
     )
 
 

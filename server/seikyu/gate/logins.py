@@ -21,6 +21,7 @@ from seikyu.errors import (
     ConfigurationError,
     LoginRequired,
     NotAllowed,
+    ProviderError,
     ProviderUnavailable,
     SeikyuError,
     StoreBusy,
@@ -270,8 +271,8 @@ class Logins:
         audit.append(tx, self._clock.now(), CONNECTED, **_place(connection), account=account)
 
     async def _refused(self, arrival: Arrival, error: SeikyuError) -> SeikyuError:
-        """`error`, with what became of the tokens nobody keeps. The code is spent: only a new walk helps."""
-        step = error.next_step if isinstance(error, NotAllowed) else again(arrival.connection)
+        """`error`, with what became of the tokens nobody keeps. The code is spent: trying again is a new walk."""
+        step = again(arrival.connection) if isinstance(error, StoreBusy | ProviderError) else error.next_step
         said = given_back(arrival.connection, await self.give_back(arrival))
         return type(error)(error.what + said, step, written=KEPT)
 

@@ -13,8 +13,7 @@ import click
 from pydantic import SecretStr
 
 from seikyu.errors import ConfigurationError, LoginRequired, NotAllowed, Text
-from seikyu.gate.connections import NAME_COMPANIES
-from seikyu.gate.facts import counterparty_key
+from seikyu.gate.connections import has_another_name
 from seikyu.gate.logins import Arrival, LoginStopped, Revocation, given_back
 from seikyu.models import Connection
 from seikyu.providers.consent import KEPT, OUT_OF_BAND, Consent, again
@@ -265,21 +264,12 @@ def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
             house.lang,
             "yellow",
         )
-    if _has_another_name(arrival):
+    if arrival.account is not None and has_another_name(connection, arrival.account):
         screen.say(_ANOTHER_NAME, house.lang, "yellow")
     if company_id is not None:
         return company_id == _own_id(arrival)
     asked = Text(f"これを {connection.name} として使いますか", f"Use it as {connection.name}?")
     return click.confirm(asked.say(house.lang), default=False)
-
-
-def _has_another_name(arrival: Arrival) -> bool:
-    """Whether a company is written by a name that is not its own at the provider."""
-    account, written = arrival.account, arrival.connection.company
-    is_id = written.isascii() and written.isdigit()
-    if account is None or is_id or arrival.connection.provider not in NAME_COMPANIES:
-        return False
-    return counterparty_key(written) != counterparty_key(account.name)
 
 
 def _missing_rights(arrival: Arrival) -> str:
