@@ -15,6 +15,18 @@ from seikyu.surfaces.cli.loopback import Loopback, is_loopback
 ANSWER = "?code=c0de&state=ours"
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as any_port:
+            any_port.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+
+
 @pytest.fixture
 def loopback() -> Generator[Loopback]:
     made = Loopback("http://127.0.0.1:0/back")
@@ -107,6 +119,16 @@ def test_what_is_no_request_disturbs_nothing(loopback: Loopback, browser: httpx2
     assert browser.get(loopback.redirect_uri + ANSWER).status_code == 200
 
 
+def test_a_fixed_address_is_kept_to_the_letter() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    loopback = Loopback(f"http://localhost:{port}/back?")
+    loopback.close()
+
+    assert loopback.redirect_uri == f"http://localhost:{port}/back?"
+
+
 def test_it_is_heard_on_127_0_0_1_only_and_not_at_all_once_closed() -> None:
     loopback = Loopback("http://127.0.0.1:0/back")
     loopback.listen(lambda _address: True)
@@ -117,6 +139,31 @@ def test_it_is_heard_on_127_0_0_1_only_and_not_at_all_once_closed() -> None:
 
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=2)
+
+
+@needs_ipv6
+def test_localhost_is_heard_by_both_protocols_for_a_browser_may_choose_either() -> None:
+    for host in ("127.0.0.1", "[::1]"):
+        loopback = Loopback("http://localhost:0/back")
+        name = loopback.redirect_uri.split("/")[2]
+        loopback.listen(lambda address: address == f"http://{name}/back{ANSWER}")  # noqa: B023 - heard in this turn only
+        address = f"http://{host}:{name.split(':')[1]}/back{ANSWER}"
+        status = httpx2.get(address, headers={"Host": name}, trust_env=False).status_code
+        came = loopback.wait(10)
+        loopback.close()
+
+        assert (status, came) == (200, f"http://{name}/back{ANSWER}")
+
+
+@needs_ipv6
+def test_a_stranger_at_the_other_address_of_localhost_is_named_before_the_code_goes_there() -> None:
+    with socket.socket(socket.AF_INET6) as stranger:
+        stranger.bind(("::1", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"Another program uses port {port}"):
+            Loopback(f"http://localhost:{port}/back")
+        Loopback(f"http://127.0.0.1:{port}/back").close()
 
 
 def test_a_port_that_is_only_held_answers_nobody_and_is_free_again_afterwards() -> None:

@@ -1,4 +1,4 @@
-"""Waits on 127.0.0.1 for the one answer to a request for consent. Source: RFC 8252, 7.3 and 8.3.
+"""Waits on this machine for the one answer to a request for consent. Source: RFC 8252, 7.3 and 8.3.
 
 Whatever else knocks (another path, another state, another name for this machine, the browser's own curiosity) gets
 a plain refusal and changes nothing.
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import socketserver
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from seikyu.errors import NOTHING, ConfigurationError, Text
 from seikyu.providers.consent import KEPT
 
 _HOST: Final = "127.0.0.1"
-_NAMES: Final = frozenset({_HOST, "localhost"})
+_NAME: Final = "localhost"
+_NAMES: Final = frozenset({_HOST, _NAME})
+_NO_IPV6: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _PEER_S: Final = 5
 """For a peer to say what it wants; a browser may open connections it never uses."""
 _LOOK_S: Final = 0.05
@@ -49,7 +52,10 @@ def is_loopback(redirect_uri: str) -> bool:
 
 
 class Loopback:
-    """A port of our own. It answers nobody until `listen`, and a free one that is only held is closed to all."""
+    """A port of our own. It answers nobody until `listen`, and a free one that is only held is closed to all.
+
+    A browser may take `localhost` for ::1, so there the port is ours as well: else a stranger would get the answer.
+    """
 
     def __init__(self, redirect_uri: str, *, instead: Text = NOTHING) -> None:
         """Take the port of `redirect_uri`; 0 takes a free one. `instead` is the next step when it is taken.
@@ -58,52 +64,72 @@ class Loopback:
             ConfigurationError: another program has it.
         """
         parts = urlsplit(redirect_uri)
-        self._serving: threading.Thread | None = None
-        self._server = _Server((_HOST, parts.port or 0), _Peer, bind_and_activate=False)
+        self._box = _Box()
+        self._serving: list[threading.Thread] = []
+        self._servers: list[_Server] = []
         self._is_any = not parts.port
-        # a fixed port may linger after a former login; two that may linger are only kept apart by listening
-        self._server.allow_reuse_address = os.name == "posix" and not self._is_any
         try:
-            self._server.server_bind()
-            if not self._is_any:
-                self._server.server_activate()
+            port = self._take(_Server, _HOST, parts.port or 0)
+            if parts.hostname == _NAME:
+                self._take_ipv6(port)
         except OSError as error:
-            self._server.server_close()
+            self.close()
             raise ConfigurationError(_no_port(parts.port or 0, error), instead, written=KEPT) from error
-        port = self._server.socket.getsockname()[1]
-        self.redirect_uri = parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
+        self.redirect_uri = _with_port(parts, port) if self._is_any else redirect_uri
         """Where the answer comes to: with the port that was taken, else to the letter."""
 
     def listen(self, is_answer: Callable[[str], bool]) -> None:
         """Begin to hear whoever comes: before anybody is sent on the way."""
-        self._server.is_answer = is_answer
-        if self._is_any:
-            self._server.server_activate()
-        self._serving = threading.Thread(target=lambda: self._server.serve_forever(_LOOK_S), daemon=True)
-        self._serving.start()
+        self._box.is_answer = is_answer
+        for server in self._servers:
+            if self._is_any:
+                server.server_activate()
+            serving = threading.Thread(target=server.serve_forever, args=(_LOOK_S,), daemon=True)
+            serving.start()
+            self._serving.append(serving)
 
     def wait(self, seconds: int) -> str | None:
         """The address at which the answer came; None when none came in time."""
-        self._server.is_answered.wait(seconds)
-        return self._server.answer
+        self._box.is_answered.wait(seconds)
+        return self._box.answer
 
     def close(self) -> None:
         """Hear nobody any more, and give the port back."""
-        if self._serving is not None:
-            self._server.shutdown()
-            self._serving.join()
-        self._server.server_close()
+        for server, serving in zip(self._servers, self._serving, strict=False):
+            server.shutdown()
+            serving.join()
+        for server in self._servers:
+            server.server_close()
+
+    def _take(self, kind: type[_Server], host: str, port: int) -> int:
+        """Raises `OSError`."""
+        server = kind(host, port, self._box)
+        self._servers.append(server)
+        # a fixed port may linger after a former login; two that may linger are only kept apart by listening
+        server.allow_reuse_address = os.name == "posix" and not self._is_any
+        server.server_bind()
+        if not self._is_any:
+            server.server_activate()
+        taken: int = server.socket.getsockname()[1]
+        return taken
+
+    def _take_ipv6(self, port: int) -> None:
+        """Raises `OSError`: somebody else has it; a machine without IPv6 has nobody there."""
+        try:
+            self._take(_Server6, "::1", port)
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+            if len(self._servers) > 1:
+                self._servers.pop().server_close()
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    """One thread a peer: whoever says nothing keeps nobody waiting."""
+class _Box:
+    """Where the answer is put, at whichever address it comes."""
 
-    daemon_threads = True
-    block_on_close = False
     is_answer: Callable[[str], bool]
 
-    def __init__(self, address: tuple[str, int], peer: type[_Peer], *, bind_and_activate: bool) -> None:
-        super().__init__(address, peer, bind_and_activate=bind_and_activate)
+    def __init__(self) -> None:
         self.is_answered = threading.Event()
         self.answer: str | None = None
         self._turn = threading.Lock()
@@ -116,20 +142,35 @@ class _Server(socketserver.ThreadingTCPServer):
             self.answer = address
             return True
 
+
+class _Server(socketserver.ThreadingTCPServer):
+    """One thread a peer: whoever says nothing keeps nobody waiting."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, host: str, port: int, box: _Box) -> None:
+        super().__init__((host, port), _Peer, bind_and_activate=False)
+        self.box = box
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A peer that went away is no news; what it asked must not be printed."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Peer(BaseHTTPRequestHandler):
     timeout = _PEER_S
 
     @property
-    def _port(self) -> _Server:
+    def _box(self) -> _Box:
         assert isinstance(self.server, _Server)  # noqa: S101 - the only server that makes this handler
-        return self.server
+        return self.server.box
 
     def do_GET(self) -> None:
-        is_first = self._port.offer(f"http://{self.headers.get('Host', '')}{self.path}")
+        is_first = self._box.offer(f"http://{self.headers.get('Host', '')}{self.path}")
         if not is_first:
             self._say(404, "text/plain; charset=utf-8", "Not here.\n")
             return
@@ -137,7 +178,7 @@ class _Peer(BaseHTTPRequestHandler):
             self._say(200, "text/html; charset=utf-8", _PAGE)
             self.wfile.flush()
         finally:
-            self._port.is_answered.set()
+            self._box.is_answered.set()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what is no GET, without the words of the request."""
@@ -158,6 +199,10 @@ class _Peer(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _with_port(parts: SplitResult, port: int) -> str:
+    return parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
 
 
 def _no_port(port: int, error: OSError) -> Text:
