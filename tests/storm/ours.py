@@ -87,7 +87,9 @@ def make_sites(folder: Path, provider: Provider, urls: list[SecretStr | None]) -
     for site in sites:
         (site.folder / "config").mkdir(parents=True, mode=0o700)
         site.folder.chmod(0o700)
-        (site.folder / "config" / "connections.toml").write_text(_connections(provider), encoding="utf-8")
+        accounts = site.folder / "config" / "connections.toml"
+        accounts.write_text(_connections(provider), encoding="utf-8")
+        accounts.chmod(0o600)
         if site is sites[0]:
             create_key_file(site.folder)
         else:
