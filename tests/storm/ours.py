@@ -163,7 +163,7 @@ async def _use_quietly(home: Home) -> str:
 
 
 def _credential(home: Home) -> BearerCredential:
-    opened: Any = home._opened  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - handed to clients only
+    opened: Any = home.opened  # handed to clients only
     return BearerCredential(opened.custodian, home.settings.connections[0])
 
 
