@@ -175,6 +175,14 @@ def wrong_code(desk: Desk) -> None:
     desk.browser.does = delivers(lambda address: changed(address, code="made-up"))
 
 
+def giant_code(desk: Desk) -> None:
+    desk.browser.does = delivers(lambda address: changed(address, code="c" * 50_000))
+
+
+def binary_code(desk: Desk) -> None:
+    desk.browser.does = delivers(lambda address: changed(address, code="\x00\x1b[31m\u202e"))
+
+
 def no_code(desk: Desk) -> None:
     desk.browser.does = delivers(lambda address: changed(address, code=""))
 
@@ -203,7 +211,9 @@ def denied(desk: Desk) -> None:
 
 
 def strange_refusal(desk: Desk) -> None:
-    desk.browser.does = delivers(lambda address: changed(address, error="<script>alert(1)</script>"))
+    desk.browser.does = delivers(
+        lambda address: changed(address, error="\x1b[31m<script>", error_description="\x1b[31m")
+    )
 
 
 def unexpected_issuer(desk: Desk) -> None:
@@ -355,6 +365,7 @@ FOREIGN = (
     "これは今回の依頼への応答ではありません（別の依頼のものか、二度目です）。",
     "That is not the answer to this request: it is another one's, or comes a second time.",
 )
+UNREADABLE = ("認可コードが読み取れません。", "There is no authorization code in that.")
 NOBODY = ("0 秒以内に許可されませんでした。", "Nobody consented within 0 s.")
 UNNAMED = (
     "freee がどの会社のログインかを答えません（HTTP 200）。",
@@ -365,7 +376,9 @@ WRONG = [
     Row(wrong_code, *SPENT, is_sent=True),
     Row(expired_code, *SPENT, is_sent=True),
     Row(used_code, *SPENT, is_sent=True),
-    Row(no_code, "認可コードが読み取れません。", "There is no authorization code in that."),
+    Row(no_code, *UNREADABLE),
+    Row(giant_code, *UNREADABLE),
+    Row(binary_code, *UNREADABLE),
     Row(denied, "freee の画面で許可されませんでした。", "Consent was denied at freee."),
     Row(strange_refusal, "freee は許可の画面を出しませんでした（?）。", "freee did not ask for consent (?)."),
     Row(foreign_state, *NOBODY),
@@ -451,6 +464,8 @@ def test_what_goes_wrong_is_one_sentence_and_one_next_step_and_costs_nothing(
     assert row.sentence(lang) in what
     assert written == KEPT_IN[lang]
     assert row.step in step
+    assert not {"\x1b", "\u202e"} & set(told.output)
+    assert freee.CLIENT_SECRET not in told.output
     assert connected.wire.count(TOKEN["freee"]) == 1 + row.is_sent
     assert (last.sealed, last.generation, connected.state()) == (before.sealed, before.generation, "ready")
     assert connected.is_log_sound()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -149,6 +150,19 @@ def test_ctrl_c_while_the_code_is_exchanged_gives_back_what_comes_of_it(tmp_path
         typist.presses("\x03", until="^C")
         desk.portal.call(held.let_go)
         typist.reads("Stopped. The new login was revoked. No login was stored")
+
+        assert (typist.leaves(), desk.state(), desk.oauth.living) == (130, "missing", 0)
+
+
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
+def test_a_window_that_is_closed_at_the_question_gives_back_what_came(tmp_path: Path, end: signal.Signals) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        follow(begin(typist, desk))
+        typist.reads("Use it as freee-main")
+        typist.process.send_signal(end)
 
         assert (typist.leaves(), desk.state(), desk.oauth.living) == (130, "missing", 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -237,7 +238,8 @@ def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
         LoginStopped: they stopped, or their terminal is gone; the login was given back.
     """
     try:
-        is_meant = _is_meant(house, arrival, how.company_id)
+        with _ended_like_ctrl_c():
+            is_meant = _is_meant(house, arrival, how.company_id)
     except (click.Abort, KeyboardInterrupt, OSError):
         told = given_back(arrival.connection, house.run(lambda: logins.give_back(arrival)))
         raise LoginStopped(told) from None
@@ -245,6 +247,21 @@ def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
         return
     revocation = house.run(lambda: logins.give_back(arrival))
     raise NotAllowed(_not_meant(arrival, revocation), again(arrival.connection), written=KEPT)
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Generator[None]:
+    """A window that is closed, or a command that is told to end, leaves time to give back what nobody keeps."""
+    former = {number: signal.signal(number, signal.default_int_handler) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+_ENDINGS = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
+"""Windows knows no hangup."""
 
 
 def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
