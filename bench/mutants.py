@@ -32,7 +32,9 @@ GUARDED: Final = ("models.py", "gate/*", "vault/*", "surfaces/signatures.py", "s
 """Under `server/seikyu`: what is mutated unless a pattern says otherwise."""
 
 _SIGNED: Final = ("tests/surfaces/test_slack.py", "tests/surfaces/test_webhooks.py")
-TESTS: Final = ("tests/test_models.py", "tests/gate", "tests/vault", *_SIGNED)
+_JOURNEYS: Final = ("tests/e2e/test_connections_check.py", "tests/e2e/test_connecting.py")
+TESTS: Final = ("tests/test_models.py", "tests/gate", "tests/vault", *_SIGNED, *_JOURNEYS)
+"""Those that run the guarded code in their own process, the twins beside it on real sockets."""
 _ALSO: Final = (
     "config",
     "tests",

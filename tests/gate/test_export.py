@@ -21,15 +21,16 @@ from seikyu.gate import audit
 from seikyu.gate.export import COLUMNS, DOCUMENT_COLUMNS, Exported, cell, export
 from seikyu.spec import FileDigest
 
-DOCUMENT = b"%PDF-1.7 a bill"
-SHA256 = hashlib.sha256(DOCUMENT).hexdigest()
+DOCUMENT, OTHER = b"%PDF-1.7 a bill", b"%PDF-1.7 a fine"
+SHA256, OTHER_SHA256 = (hashlib.sha256(content).hexdigest() for content in (DOCUMENT, OTHER))
+KEPT = {SHA256: DOCUMENT, OTHER_SHA256: OTHER}
 GONE = "0" * 64
 
 
 def open_document(sha256: str) -> BinaryIO:
-    if sha256 != SHA256:
+    if sha256 not in KEPT:
         raise StoreDamaged(Text("", "gone"))
-    return io.BytesIO(DOCUMENT)
+    return io.BytesIO(KEPT[sha256])
 
 
 def hand_over(stage: Stage, folder: Path, **more: Any) -> Exported:
@@ -110,20 +111,22 @@ def test_amounts_stay_numbers_and_ordinary_text_stays_as_it_is() -> None:
 def test_documents_are_listed_and_copied_only_when_asked_for_and_still_kept(stage: Stage, tmp_path: Path) -> None:
     propose_document(stage, "A-1", SHA256)
     propose_document(stage, "A-2", GONE)
+    propose_document(stage, "A-3", OTHER_SHA256)
 
     hand_over(stage, tmp_path / "listed")
     made = hand_over(stage, tmp_path / "copied", with_files=True)
 
     listed, copied = table(tmp_path / "listed" / "documents.csv"), table(tmp_path / "copied" / "documents.csv")
-    copy = f"documents/{SHA256}.pdf"
+    copies = {sha256: f"documents/{sha256}.pdf" for sha256 in KEPT}
     assert {(row["SHA-256"], row["保管中"], row["写し"]) for row in listed} == {
         (GONE, "いいえ", ""),
         (SHA256, "はい", ""),
+        (OTHER_SHA256, "はい", ""),
     }
-    assert {row["SHA-256"]: row["写し"] for row in copied} == {SHA256: copy, GONE: ""}
+    assert {row["SHA-256"]: row["写し"] for row in copied} == copies | {GONE: ""}
     assert {row["ファイル名"] for row in copied} == {"'=bill.pdf"}
-    assert (tmp_path / "copied" / copy).read_bytes() == DOCUMENT
-    assert made.documents == 2
+    assert {sha256: (tmp_path / "copied" / copy).read_bytes() for sha256, copy in copies.items()} == KEPT
+    assert made.documents == 3
     assert not (tmp_path / "listed" / "documents").exists()
 
 

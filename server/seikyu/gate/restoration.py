@@ -264,7 +264,7 @@ def _compared(tx: Tx, entries: Iterable[Entry | None], anchors: Sequence[Anchor]
 def _still(tx: Tx, seen: Findings) -> Findings:
     """What of it the database, as it is now, does not know."""
     missing = tuple(entry for entry in seen.missing if not _knows(tx, entry))
-    return Findings(missing, tuple(_unpardoned(tx, _denied(tx, seen.denied))), seen.unreadable)
+    return Findings(missing, tuple(_unpardoned(tx, _denied(tx, seen.denied))))
 
 
 def _held_against(tx: Tx, entries: Iterable[Entry | None]) -> Iterator[tuple[Entry | None, bool]]:
