@@ -328,6 +328,28 @@ def test_a_link_that_leads_nowhere_in_place_of_the_key_file_is_a_fault(place: In
     assert offline(place).level("key.source") == "fault"
 
 
+def test_secrets_are_not_called_lost_while_their_key_only_cannot_be_read(place: Installation) -> None:
+    place.put_key("hush")
+    (place.home / "master.key").chmod(0o640)
+
+    report = offline(place)
+
+    assert (report.level("key.source"), report.level("key.rows")) == ("fault", "note")
+    assert report.steps("key.rows") == ["Mend the master key first."]
+
+
+def test_what_offline_does_not_ask_is_told(place: Installation) -> None:
+    place.variables |= {
+        "SEIKYU_MASTER_KEY_COMMAND": "/bin/false",
+        "SEIKYU_DATABASE_URL": "postgresql://seikyu:hush@127.0.0.1:1/seikyu",
+    }
+
+    report = offline(place)
+
+    assert (report.level("key.unasked"), report.level("database.unasked")) == ("note", "note")
+    assert (report.of("key.source"), report.of("database.opens")) == ([], [])
+
+
 def test_a_key_file_that_others_can_read_is_a_fault(place: Installation) -> None:
     (place.home / "master.key").chmod(0o644)
 

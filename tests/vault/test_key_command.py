@@ -1,13 +1,16 @@
 import os
 import select
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from seikyu.errors import ConfigurationError
+from seikyu.errors import ConfigurationError, Text
 from seikyu.vault.key_command import KeyCommand
 from seikyu.vault.keys import KeyPlaces
+from seikyu.vault.rings import ring_of
 from vault.fakes import is_plain, ring, told
 
 HEX = bytes(range(32)).hex()
@@ -106,6 +109,20 @@ def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> N
 
     assert "did not end within 1 s" in error.what.en
     assert event == select.POLLHUP  # nobody holds it open any more
+
+
+def test_an_agent_that_the_program_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "held")
+    held = os.open(tmp_path / "held", os.O_RDWR)  # the agent lives until this is closed
+    starts_an_agent = "/bin/sh", "-c", f"cat {tmp_path / 'held'} & echo {HEX}"
+    began = time.monotonic_ns()
+
+    found = read(starts_an_agent)
+
+    took_s = (time.monotonic_ns() - began) // 10**9
+    os.close(held)
+    assert found == ring_of(SecretStr(HEX), Text("", "")).current.id
+    assert took_s < 5
 
 
 def test_a_program_that_prints_without_end_is_cut_off(tmp_path: Path) -> None:

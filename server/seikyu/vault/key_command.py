@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, Final
+from typing import Final
 
 from pydantic import SecretStr
 
@@ -21,6 +21,7 @@ from seikyu.vault.rings import MOST_BYTES, KeyRing, no_key, ring_of
 VARIABLE: Final = "SEIKYU_MASTER_KEY_COMMAND"
 LIMIT_S: Final = 20
 """The longest it may run: a call to a key service, or a finger on a sensor."""
+LOOK_S: Final = 0.05
 _OURS: Final = ("SEIKYU_", "PGPASS")
 """How the variables begin that it does not see: our secrets, and PostgreSQL's. Its own login it needs."""
 
@@ -81,7 +82,7 @@ class KeyCommand:
 
     def _printed(self, process: subprocess.Popen[bytes]) -> SecretStr:
         until = time.monotonic() + self._limit_s
-        text = SecretStr(_all_of(process.stdout, until).decode("ascii", "replace")) if process.stdout else SecretStr("")
+        text = SecretStr(_all_of(process, until).decode("ascii", "replace"))
         if len(text) > MOST_BYTES:
             raise no_key(self.place)
         try:
@@ -106,13 +107,23 @@ class KeyCommand:
         )
 
 
-def _all_of(pipe: IO[bytes], until: float) -> bytes:
-    """What comes out of `pipe` until it is closed, the time is over, or it is more than all keys take."""
+def _all_of(process: subprocess.Popen[bytes], until: float) -> bytes:
+    """What it prints until it ends, the time is over, or it is more than all keys take.
+
+    An agent that it started and leaves behind may hold the pipe for ever: that is not waited for.
+    """
     found = bytearray()
     with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while len(found) <= MOST_BYTES and selector.select(max(0, until - time.monotonic())):
-            chunk = os.read(pipe.fileno(), MOST_BYTES)
+        if process.stdout is None:
+            return b""
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(found) <= MOST_BYTES and (left := until - time.monotonic()) > 0:
+            has_ended = process.poll() is not None  # asked first: what it printed is in the pipe by then
+            if not selector.select(0 if has_ended else min(left, LOOK_S)):
+                if has_ended:
+                    break
+                continue
+            chunk = os.read(process.stdout.fileno(), MOST_BYTES)
             if not chunk:
                 break
             found += chunk

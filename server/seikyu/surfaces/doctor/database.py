@@ -113,6 +113,17 @@ def tell_what_is_unseen(_patient: Patient) -> Findings:
     )
 
 
+def tell_what_is_unasked(_patient: Patient) -> Findings:
+    """PostgreSQL is reached over the network."""
+    yield note(
+        "database.unasked",
+        Text(
+            "データベースと中身は調べていません（--offline）。",
+            "The database and what it holds were not looked at (--offline).",
+        ),
+    )
+
+
 def clock_finding(check: str, whose: Text, ahead_s: int, *, about: str = "") -> Finding:
     """What it means that our clock is `ahead_s` seconds ahead of somebody's."""
     if abs(ahead_s) <= MOST_SKEW_S:

@@ -22,9 +22,7 @@ _BACK: Final = Text(
 
 def look_at_key(patient: Patient) -> Findings:
     """The source, and that it can be read."""
-    settings = patient.settings
-    is_asked = settings.master_key or settings.master_key_command or settings.master_key_source == "keyring"
-    if not is_asked and not os.path.lexists(settings.home / FILE_NAME):
+    if _is_absent(patient):
         yield note(
             "key.source",
             Text("マスターキーはまだありません。", "There is no master key yet."),
@@ -50,6 +48,24 @@ def look_at_key(patient: Patient) -> Findings:
     )
 
 
+def _is_absent(patient: Patient) -> bool:
+    """Whether there is no key anywhere; one that cannot be read is another matter."""
+    settings = patient.settings
+    is_given = settings.master_key or settings.master_key_command or settings.master_key_source == "keyring"
+    return not is_given and not os.path.lexists(settings.home / FILE_NAME)
+
+
+def tell_what_is_unasked(_patient: Patient) -> Findings:
+    """A program may ask a key service."""
+    yield note(
+        "key.unasked",
+        Text(
+            "鍵を出力するプログラムは実行していません（--offline）。",
+            "The program that prints the master key was not run (--offline): what it opens is not known.",
+        ),
+    )
+
+
 def _where(places: KeyPlaces) -> Text:
     try:
         return places.sole().place
@@ -67,7 +83,7 @@ def look_at_rows(patient: Patient) -> Findings:
     try:
         ring = patient.ring()
     except ConfigurationError:
-        yield _no_key(len(rows))
+        yield _no_key(len(rows)) if _is_absent(patient) else _untried(len(rows))
         return
     found = [patient.appraiser.holding(row, ring) for row in rows]
     for holding in found:
@@ -86,6 +102,14 @@ def _no_key(count: int) -> Finding:
         "key.rows",
         Text(f"封印された秘密{count}件を開く鍵がありません。", f"No key opens the {count} sealed secret(s)."),
         _BACK,
+    )
+
+
+def _untried(count: int) -> Finding:
+    return note(
+        "key.rows",
+        Text(f"封印された秘密{count}件は試していません。", f"The {count} sealed secret(s) could not be tried."),
+        Text("先にマスターキーを直してください。", "Mend the master key first."),
     )
 
 

@@ -42,7 +42,10 @@ FIRST: Final = (
 KEY: Final = Check("key", keys.look_at_key, limit_s=25)
 """A program of the operator's may be asked for it."""
 
+KEY_UNASKED: Final = Check("key", keys.tell_what_is_unasked)
 DATABASE: Final = Check("database", database.look_at_database)
+DATABASE_UNASKED: Final = Check("database", database.tell_what_is_unasked)
+"""In the place of those that offline would ask somebody."""
 
 SOUND: Final = Check("soundness", database.look_at_soundness)
 
@@ -74,12 +77,12 @@ ONLINE: Final = (
 def examine(patient: Patient, *, is_offline: bool) -> list[Finding]:
     """Everything, in two rounds: what is found of the database says what comes after. Raises nothing."""
     is_remote = patient.settings.database_url is not None
-    key = () if is_offline and patient.settings.master_key_command else (KEY,)
+    key = KEY_UNASKED if is_offline and patient.settings.master_key_command else KEY
     outside = () if is_offline else (TWINS,)
-    database_too = () if is_offline and is_remote else (DATABASE,)
-    found = run(patient, [*FIRST, *key, *database_too, *outside])
+    its_database = DATABASE_UNASKED if is_offline and is_remote else DATABASE
+    found = run(patient, [*FIRST, key, its_database, *outside])
     online = () if is_offline else ONLINE
-    found += run(patient, [check for check in (*_inside(found), *online) if _can(check, found, has_key=bool(key))])
+    found += run(patient, [check for check in (*_inside(found), *online) if _can(check, found, has_key=key is KEY)])
     patient.close()
     return found + ([_OFFLINE] if is_offline else [])
 
