@@ -267,7 +267,7 @@ def read_toml(path: Path) -> Mapping[str, Any]:
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
         raise ConfigurationError(
             Text(f"{path} を読めません（{reason}）。", f"{path} cannot be read ({reason})."),
@@ -345,6 +345,8 @@ def read_environment(config: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
+        if file.is_dir():  # which would be taken for an empty file; a pipe is how some password managers hand it out
+            raise IsADirectoryError
         given = dotenv_values(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = type(error).__name__  # its words may hold what was read

@@ -128,6 +128,33 @@ def test_a_journal_without_its_index_is_told_and_left(place: Installation) -> No
     assert levels["database.opens"] == "fault"
 
 
+def test_an_index_without_its_journal_is_left_alone(place: Installation) -> None:
+    freeze(place)
+    (place.home / "seikyu.db-shm").write_bytes(b"an index of long ago")
+    (place.home / "seikyu.db-shm").chmod(0o600)
+    before = place.snapshot()
+
+    _, levels = told(place, "--offline")
+
+    assert place.snapshot() == before
+    assert (levels["database.sound"], levels["gate.freeze"]) == ("ok", "warning")
+
+
+def test_a_database_on_another_disk_is_private_and_looked_into_while_a_server_runs(place: Installation) -> None:
+    elsewhere = place.folder / "elsewhere.db"
+    (place.home / "seikyu.db").symlink_to(elsewhere)
+    umask = os.umask(0)
+    try:
+        with place.opened() as home, home.rooms().store.write():
+            _, levels = told(place, "--offline")
+            made = {path.name: path.stat().st_mode & 0o777 for path in place.folder.glob("elsewhere*")}
+    finally:
+        os.umask(umask)
+
+    assert made == {"elsewhere.db": 0o600, "elsewhere.db-shm": 0o600, "elsewhere.db-wal": 0o600}
+    assert levels["database.sound"] == "ok"
+
+
 def test_a_server_at_work_is_no_obstacle(place: Installation) -> None:
     with place.opened() as home, home.rooms().store.write():
         code, levels = told(place, "--offline")
@@ -180,7 +207,8 @@ def test_a_database_that_a_server_opened_meanwhile_is_looked_at_once_more(tmp_pa
     def look() -> str:
         looks.append("a look")
         if len(looks) == 1:
-            (tmp_path / "seikyu.db-shm").touch()
+            for end in ("wal", "shm"):
+                (tmp_path / f"seikyu.db-{end}").touch()
             raise StoreDamaged(Text("壊れています", "It is not sound."))
         return "sound"
 
@@ -273,12 +301,28 @@ def half_a_row(place: Installation) -> None:
     connection.close()
 
 
+def env_is_a_folder(place: Installation) -> None:
+    (place.config / ".env").mkdir()
+
+
+def no_folder(name: str) -> Callable[[Installation], None]:
+    def made(place: Installation) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (place.home / name).rmdir()
+        (place.home / name).touch(0o600)
+
+    return made
+
+
 RUINS: dict[str, tuple[Callable[[Installation], None], str, str]] = {
     "no home": (no_home, "files.home", "note"),
     "no configuration": (no_config, "configuration.folder", "note"),
     "home is a file": (home_is_a_file, "files.home", "fault"),
     "connections.toml": (spoil("config/connections.toml"), "configuration.connections", "fault"),
     ".env": (spoil("config/.env"), "configuration.env", "fault"),
+    ".env is a folder": (env_is_a_folder, "configuration.env", "fault"),
+    "no folder of sends": (no_folder("sent"), "files.folders", "fault"),
+    "no folder of processes": (no_folder("alive"), "files.folders", "fault"),
     "policy.toml": (spoil("config/policy.toml"), "policy.rules", "fault"),
     "key": (spoil("home/master.key"), "key.source", "fault"),
     "database": (spoil("home/seikyu.db"), "database.opens", "fault"),
@@ -306,6 +350,16 @@ def test_whatever_is_broken_is_named_and_nothing_else_is_hidden(place: Installat
     assert done.exit_code in {0, 1}
     assert not re.search(r"hush|Traceback|nonsense", done.output)
     assert {"machine.python", "files.space", "doors.public"} <= {each["check"] for each in found}
+
+
+def test_brackets_without_end_are_a_fault_of_the_file(place: Installation) -> None:
+    spoil("config/connections.toml", b"a = " + b"[" * 100_000)(place)
+
+    done, found = place.run("connections"), json.loads(place.run("doctor", "--offline", "--json").stdout)["findings"]
+
+    (what,) = (each["what"] for each in found if each["check"] == "configuration.connections")
+    assert what.endswith("connections.toml cannot be read (RecursionError).")
+    assert (done.exit_code, isinstance(done.exception, SystemExit)) == (1, True)
 
 
 def test_everything_broken_at_once_is_still_told(place: Installation) -> None:

@@ -80,14 +80,14 @@ def condition(place: Path | SecretStr) -> Condition | None:
     """
     if isinstance(place, SecretStr):
         return _postgres(place)
-    if not place.exists():
-        return None
-    return steadily(place, lambda: _sqlite(place))
+    path = place.resolve()
+    return steadily(path, lambda: _sqlite(path)) if path.exists() else None
 
 
 def soundness(path: Path, *, seconds: int) -> Soundness:
     """Check the SQLite file for at most `seconds`. Raises as `condition`."""
-    return steadily(path, lambda: _checked(path, seconds))
+    there = path.resolve()
+    return steadily(there, lambda: _checked(there, seconds))
 
 
 def steadily(path: Path, look: Callable[[], ResultT]) -> ResultT:
@@ -134,7 +134,7 @@ class SqliteLook:
     dialect = SQLITE
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.resolve()
 
     @contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
@@ -192,8 +192,8 @@ def _reading(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _is_shared(path: Path) -> bool:
-    """Whether some process has it open, or had when it was killed."""
-    return path.with_name(f"{path.name}-shm").exists()
+    """Whether some process has it open, or had when it was killed. An index without its journal is nobody's."""
+    return all(path.with_name(f"{path.name}{end}").exists() for end in ("-wal", "-shm"))
 
 
 def _connect(path: Path, *, is_shared: bool) -> sqlite3.Connection:

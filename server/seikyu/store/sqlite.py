@@ -51,7 +51,7 @@ class SqliteEngine:
     dialect = SQLITE
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.resolve()  # a link to another disk: SQLite would make the file there, with whatever mode
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
         self._is_ready = False
 

@@ -19,6 +19,7 @@ MOST_FILES: Final = 20_000
 """Looked at; kept documents can be many."""
 NO_ROOM: Final = 100 * 1024**2
 LITTLE_ROOM: Final = 1024**3
+_FOLDERS: Final = ("alive", "documents", "sent")
 _NAMED: Final = 3
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -51,6 +52,7 @@ def look_at_files(patient: Patient) -> Findings:
         yield _unusable(home, NotADirectoryError())
         return
     yield from _home(home, stat.S_IMODE(status.st_mode))
+    yield from _no_folders(home)
     yield from _inside(home, patient.settings.file_roots, is_shut=not status.st_mode & _OTHERS)
 
 
@@ -80,6 +82,22 @@ def _home(home: Path, mode: int) -> Findings:
         )
     else:
         yield ok("files.home", Text(f"{home} には本人だけが入れます。", f"Nobody else can reach into {home}."))
+
+
+def _no_folders(home: Path) -> Findings:
+    """What stands in the place of a folder, without which nothing is renewed, sent or kept."""
+    for name in _FOLDERS:
+        path = home / name
+        if os.path.lexists(path) and not path.is_dir():
+            yield fault(
+                "files.folders",
+                Text(f"{path} はフォルダーではありません。", f"{path} is not a folder."),
+                Text(
+                    "別の場所へ移してください。必要な時に作られます。",
+                    "Move it away; the folder is made when it is needed.",
+                ),
+                about=name,
+            )
 
 
 def _inside(home: Path, roots: tuple[Path, ...], *, is_shut: bool) -> Findings:
