@@ -6,6 +6,8 @@ import stat
 import threading
 from pathlib import Path
 
+import pytest
+
 from seikyu.store.presence import Presence
 
 THREADS = 16
@@ -38,3 +40,11 @@ def test_a_home_that_is_not_there_yet_is_made_for_us_alone(tmp_path: Path) -> No
 
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("home", "home/alive")] == [0o700, 0o700]
     presence.leave()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "", "..", "../a-file", "{folder}/a-file"])
+def test_a_name_that_is_none_of_ours_is_nobody_known_and_no_file_is_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a-file").touch()
+    (tmp_path / "alive").mkdir()
+
+    assert not Presence(tmp_path / "alive").is_gone(name.format(folder=tmp_path))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
 from pathlib import Path
+from typing import Final
 
 if os.name == "posix":
     import fcntl
+
+
+_NAME: Final = re.compile(r"[0-9a-z-]{1,60}", re.ASCII)
+"""A lease that names anything else, such as a path, names no process of ours, and no file to be opened."""
 
 
 class Presence:
@@ -39,7 +45,7 @@ class Presence:
         False when it lives, or when nobody here can know; its lease decides then.
         """
         path = self._folder / name
-        if name == self.name or os.name != "posix" or not path.is_file():
+        if name == self.name or os.name != "posix" or not _NAME.fullmatch(name) or not path.is_file():
             return False
         descriptor = os.open(path, os.O_RDWR)
         try:
