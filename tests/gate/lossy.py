@@ -34,7 +34,7 @@ class LossyRoad:
         self._threads[0].start()
 
     def lose(self, what: Loss, *, for_good: bool = False) -> None:
-        """Cut the connection at the next commit; `for_good`, let nobody through after that."""
+        """Cut the connection at the next commit of a write; `for_good`, let nobody through after that."""
         self._loss, self._ends_with_it = what, for_good
 
     def close(self) -> None:
@@ -60,6 +60,7 @@ class LossyRoad:
 
     def _carry(self, ours: socket.socket, theirs: socket.socket) -> None:
         with ours, theirs:
+            is_writing = False
             while True:
                 ready, _, _ = select.select([ours, theirs], [], [])
                 for end in ready:
@@ -68,11 +69,13 @@ class LossyRoad:
                         return
                     if end is theirs:
                         ours.sendall(said)
-                    elif COMMIT in said and self._loss is not None:
+                        continue
+                    if b"BEGIN ISOLATION LEVEL" in said:
+                        is_writing = b"READ WRITE" in said
+                    if is_writing and COMMIT in said and self._loss is not None:
                         self._cut(theirs, said)
                         return
-                    else:
-                        theirs.sendall(said)
+                    theirs.sendall(said)
 
     def _cut(self, theirs: socket.socket, said: bytes) -> None:
         loss, self._loss, self._is_closed = self._loss, None, self._ends_with_it
