@@ -719,6 +719,17 @@ def test_disconnecting_revokes_at_the_provider_and_forgets_here(connected: Desk)
     assert connected.is_log_sound()
 
 
+def test_what_is_not_connected_cannot_be_given_up(desk: Desk) -> None:
+    told = desk.run("disconnect")
+
+    assert told.exit_code == 1
+    assert lines(told.stderr) == [
+        "freee-main is not connected.",
+        "Nothing was written.",
+        "`seikyu connections` lists what is.",
+    ]
+
+
 def test_what_cannot_be_revoked_is_said_and_forgotten_only_when_told_to(connected: Desk) -> None:
     connected.portal.call(_deafen, connected)
     told = connected.run("disconnect")

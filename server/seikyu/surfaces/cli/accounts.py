@@ -10,7 +10,6 @@ import click
 from pydantic import SecretStr
 
 from seikyu.errors import (
-    NOTHING,
     ConfigurationError,
     InvalidArguments,
     LoginRequired,
@@ -175,7 +174,10 @@ def disconnect(house: House, name: str, *, force: bool) -> None:
     """接続を解除 / Revoke an account's login at the provider, and forget it here; its history stays."""
     connection, logins = named(house, name), house.logins()
     if not logins.has(connection):
-        raise ConfigurationError(Text(f"{name} は接続されていません。", f"{name} is not connected."), NOTHING)
+        raise ConfigurationError(
+            Text(f"{name} は接続されていません。", f"{name} is not connected."),
+            Text("接続の一覧は `seikyu connections` です。", "`seikyu connections` lists what is."),
+        )
     with unless_stopped(house, _NOT_FORGOTTEN):
         farewell = house.run(lambda: logins.revoke(connection))
         revocation = farewell.revocation
