@@ -151,7 +151,8 @@ def test_ctrl_c_while_the_code_is_exchanged_gives_back_what_comes_of_it(tmp_path
         desk.portal.call(held.let_go)
         typist.reads("Stopped. The new login was revoked. No login was stored")
 
-        assert (typist.leaves(), desk.state(), desk.oauth.living) == (130, "missing", 0)
+        found = (typist.leaves(), desk.state(), desk.oauth.living)
+        assert found == (130, "missing", 0), typist.seen
 
 
 @pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
@@ -164,7 +165,8 @@ def test_a_window_that_is_closed_at_the_question_gives_back_what_came(tmp_path: 
         typist.reads("Use it as freee-main")
         typist.process.send_signal(end)
 
-        assert (typist.leaves(), desk.state(), desk.oauth.living) == (130, "missing", 0)
+        found = (typist.leaves(), desk.state(), desk.oauth.living)
+        assert found == (130, "missing", 0), typist.seen
 
 
 def test_what_cannot_be_given_back_is_said_to_whoever_stops(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from seikyu.surfaces.cli.house import House, Logins
 from seikyu.surfaces.cli.loopback import Loopback, is_loopback
 from seikyu.surfaces.cli.secrets import read_secret
 from seikyu.surfaces.cli.serving import INTERRUPTED
+from seikyu.surfaces.cli.stopping import stopped_by_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +238,7 @@ def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
         LoginStopped: they stopped, or their terminal is gone; the login was given back.
     """
     try:
-        with _ended_like_ctrl_c():
+        with stopped_by_signals():
             is_meant = _is_meant(house, arrival, how.company_id)
     except (click.Abort, KeyboardInterrupt, OSError):
         told = given_back(arrival.connection, house.run(lambda: logins.give_back(arrival)))
@@ -247,21 +247,6 @@ def _look_at(house: House, logins: Logins, arrival: Arrival, how: Ways) -> None:
         return
     revocation = house.run(lambda: logins.give_back(arrival))
     raise NotAllowed(_not_meant(arrival, revocation), again(arrival.connection), written=KEPT)
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Generator[None]:
-    """A window that is closed, or a command that is told to end, leaves time to give back what nobody keeps."""
-    former = {number: signal.signal(number, signal.default_int_handler) for number in _ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-_ENDINGS = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
-"""Windows knows no hangup."""
 
 
 def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
