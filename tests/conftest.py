@@ -1,9 +1,13 @@
 """What every test stands on: asyncio, and a network that ends at this machine."""
 
 import ipaddress
+import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from pydantic import SecretStr
@@ -11,6 +15,30 @@ from pydantic import SecretStr
 from postgres import Postgres, serving
 
 Address = tuple[Any, ...] | str | bytes
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+ROOM: Final = 4 * 2**30
+"""Bytes. The whole suite writes less than half of it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files in memory where there is plenty, and until the end: a disk proves nothing, no test cuts the power.
+
+    To look at them afterwards, say where they are to be: `--basetemp`, or `TMPDIR`.
+    """
+    is_ours_to_say = config.option.basetemp is None and "TMPDIR" not in os.environ
+    if is_ours_to_say and _is_roomy(MEMORY):
+        folder = tempfile.mkdtemp(prefix="seikyu-tests-", dir=MEMORY)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+def _is_roomy(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    there = os.statvfs(folder)
+    may_run = not there.f_flag & getattr(os, "ST_NOEXEC", 0)  # tests write programs and start them
+    return may_run and there.f_bavail * there.f_frsize >= ROOM
 
 
 @pytest.fixture(scope="session")

@@ -216,22 +216,27 @@ def test_a_database_that_a_server_opened_meanwhile_is_looked_at_once_more(tmp_pa
     assert (steadily(file, look), len(looks)) == ("sound", 3)
 
 
+COMES_AND_GOES = """
+import contextlib, sqlite3, sys
+while True:
+    with contextlib.closing(sqlite3.connect(sys.argv[1], timeout=30)) as connection, connection:
+        connection.execute("INSERT INTO seen_request VALUES (hex(randomblob(8)), '')")
+    print(flush=True)
+"""
+"""In a process of its own: connections of one process to one file share what they may do with it."""
+
+
 def test_servers_that_come_and_go_meanwhile_are_no_obstacle(place: Installation) -> None:
     freeze(place)
-    is_over = threading.Event()
+    database = place.home / "seikyu.db"
+    with subprocess.Popen([sys.executable, "-c", COMES_AND_GOES, str(database)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
 
-    def come_and_go() -> None:
-        while not is_over.is_set():
-            with contextlib.closing(sqlite3.connect(place.home / "seikyu.db")) as connection, connection:
-                connection.execute("INSERT INTO seen_request VALUES (hex(randomblob(8)), '')")
+        looks = [condition(database) for _ in range(50)]
 
-    coming = threading.Thread(target=come_and_go)
-    coming.start()
-    try:
-        looks = [condition(place.home / "seikyu.db") for _ in range(50)]
-    finally:
-        is_over.set()
-        coming.join()
+        assert server.poll() is None
+        server.kill()
 
     assert all(look is not None and look.schema == look.newest for look in looks)
 
