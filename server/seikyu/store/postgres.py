@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from queue import Empty, LifoQueue
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors, pq
@@ -42,7 +43,7 @@ from seikyu.store.postgres_opening import (
     last_row,
     open_connection,
 )
-from seikyu.store.postgres_plans import PlannedOnce
+from seikyu.store.postgres_plans import COLUMNS, PlannedOnce
 
 POOL: Final = 8
 """Connections of one process at most; who finds none waits for 30 s. One writes, the others read."""
@@ -50,15 +51,18 @@ POOL: Final = 8
 _BEGIN_WRITE: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     f" SELECT pg_advisory_xact_lock({LOCK}), current_setting('synchronous_commit') AS durability,"
-    " clock_timestamp() AS now"
+    f" clock_timestamp() AS now, ({COLUMNS}) AS columns"
 )
-_BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT clock_timestamp() AS now"
+_BEGIN_READ: Final = (
+    f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT clock_timestamp() AS now, ({COLUMNS}) AS columns"
+)
 
 _NO_VALUE = Text("保存できない文字か数があります。", "A character or a number cannot be stored.")
 _NO_ROOM = Text(
     "データベースに書き込めません（空き容量か権限）。", "The database cannot be written: no room, or no right."
 )
 _NOT_OURS = Text("データベースの内容が Seikyu の作ったものと違います。", "The database is not as Seikyu made it.")
+_GROWN = Text("データベースが新しい版に更新されました。", "A newer Seikyu has just changed the database.")
 _POOLED = Text(
     "データベースとの間のプーラーが、接続の設定と計画を保ちません。",
     "A pooler between Seikyu and the database does not keep what belongs to a connection.",
@@ -72,6 +76,7 @@ _MEANINGS: Final[Sequence[tuple[type[psycopg.Error], Callable[[], SeikyuError]]]
     (errors.LockNotAvailable, lambda: StoreBusy(LOCKED, AGAIN, written=NOTHING)),
     (errors.DiskFull, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
     (errors.ReadOnlySqlTransaction, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
+    (errors.FeatureNotSupported, lambda: StoreBusy(_GROWN, AGAIN, written=NOTHING)),
     (errors.InvalidSqlStatementName, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),
     (errors.DuplicatePreparedStatement, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),
     (errors.InsufficientPrivilege, lambda: ConfigurationError(_NO_ROOM, MEND_URL)),
@@ -102,6 +107,8 @@ class PostgresEngine:
         self._places = threading.BoundedSemaphore(POOL)
         self._is_ready = not may_migrate
         self._seen: tuple[datetime, int] | None = None
+        self._columns: WeakKeyDictionary[Connection, int | None] = WeakKeyDictionary()
+        """Of `action`, when each connection made its plans."""
 
     @contextmanager
     def write(self) -> Generator[Connection]:
@@ -174,6 +181,9 @@ class PostgresEngine:
         try:
             said = last_row(connection, begin)
             check_durable(said.get("durability", "on"))
+            if self._columns.setdefault(connection, said["columns"]) != said["columns"]:
+                connection.execute("DEALLOCATE ALL")
+                self._columns[connection] = said["columns"]
         except BaseException:
             connection.close()
             raise

@@ -1,24 +1,42 @@
-"""How PostgreSQL is asked: as any driver, but what costs it more to plan than to run is planned once a connection.
+"""How PostgreSQL is asked: as any driver, but each statement is planned once a connection.
 
-Source: PREPARE, "a generic plan … if its cost is not much more", PostgreSQL 18, read 2026-11-21.
+Two kinds are planned each time: those with conditions that a NULL takes away, whose best plan depends on what is
+asked; and those that answer whole rows, for a plan that was kept fails once a newer Seikyu has added a column. The
+rows of `action`, read at every step, are planned once all the same: the plans are given up when it has grown.
+Source: PostgreSQL 18, PREPARE and "cached plan must not change result type", read 2026-11-21.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import Any, Final
 
 from aiosql.adapters.pyformat import PyFormatAdapter
 
-PLANNED_ONCE: Final = frozenset({"totals", "twins_of"})
-"""Statements over many indexes. They name what they answer, so that a newer Seikyu's columns do not change it."""
-
 NEVER_BY_ITSELF: Final = 2**31
-"""The driver's threshold: it would plan others once too, and those that answer whole rows fail when a column is new."""
+"""The driver's threshold: it would keep the plans of all the others too."""
+
+COLUMNS: Final = "SELECT relnatts FROM pg_class WHERE oid = to_regclass('action')"
+"""How many columns `action` has; no row without the table."""
+
+_WHOLE_ROWS: Final = re.compile(r"SELECT (\w+\.)?\*")
+_OPTIONAL: Final = re.compile(r"IS NULL\s+OR\b")
+_OF_ACTIONS: Final = re.compile(r"SELECT (a\.\*.*CROSS JOIN action AS a\b|\* FROM action\b)", re.DOTALL)
 
 
 class PlannedOnce(PyFormatAdapter):
     """The adapter by which the statements reach the driver."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # pyright: ignore[reportUnknownMemberType]
+        self._planned = set[str]()
+
+    def process_sql(self, query_name: str, op_type: Any, sql: str) -> str:  # noqa: ANN401
+        is_steady = not _WHOLE_ROWS.search(sql) or _OF_ACTIONS.search(sql) is not None
+        if is_steady and not _OPTIONAL.search(sql):
+            self._planned.add(query_name)
+        return str(super().process_sql(query_name, op_type, sql))  # type: ignore[no-untyped-call] # pyright: ignore[reportUnknownMemberType]
 
     def select(
         self,
@@ -29,7 +47,7 @@ class PlannedOnce(PyFormatAdapter):
         record_class: Any = None,  # noqa: ANN401
     ) -> Generator[Any, Any, None]:
         del record_class
-        yield from conn.execute(sql, parameters, prepare=query_name in PLANNED_ONCE)
+        yield from conn.execute(sql, parameters, prepare=query_name in self._planned)
 
     def select_one(
         self,
@@ -40,4 +58,7 @@ class PlannedOnce(PyFormatAdapter):
         record_class: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         del record_class
-        return conn.execute(sql, parameters, prepare=query_name in PLANNED_ONCE).fetchone()
+        return conn.execute(sql, parameters, prepare=query_name in self._planned).fetchone()
+
+    def insert_update_delete(self, conn: Any, query_name: str, sql: str, parameters: Any) -> int:  # noqa: ANN401
+        return int(conn.execute(sql, parameters, prepare=query_name in self._planned).rowcount)
