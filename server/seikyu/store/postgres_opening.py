@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from seikyu.errors import NOTHING, ConfigurationError, StoreBusy, Text
 from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S
-from seikyu.store.postgres_plans import NEVER_BY_ITSELF
+from seikyu.store.postgres_plans import USES
 from seikyu.store.schema import migrations, newer
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
@@ -106,7 +106,7 @@ def _connect(url: SecretStr) -> Connection:
     settings: dict[str, Any] = _DEFAULTS | given
     try:
         return psycopg.Connection[DictRow].connect(
-            make_conninfo(**settings), autocommit=True, row_factory=dict_row, prepare_threshold=NEVER_BY_ITSELF
+            make_conninfo(**settings), autocommit=True, row_factory=dict_row, prepare_threshold=USES
         )
     except psycopg.Error as error:
         words = str(error)

@@ -1,4 +1,4 @@
-"""How PostgreSQL is asked: as any driver, but each statement is planned once a connection.
+"""How PostgreSQL is asked: as any driver, but a statement that is used often is planned once a connection.
 
 Two kinds are planned each time: those with conditions that a NULL takes away, whose best plan depends on what is
 asked; and those that answer whole rows, for a plan that was kept fails once a newer Seikyu has added a column. The
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from aiosql.adapters.pyformat import PyFormatAdapter
 
-NEVER_BY_ITSELF: Final = 2**31
-"""The driver's threshold: it would keep the plans of all the others too."""
+USES: Final = 3
+"""Of a statement on one connection before its plan is kept: a command that ends soon would pay for plans it never uses."""
 
 COLUMNS: Final = "SELECT relnatts FROM pg_class WHERE oid = to_regclass('action')"
 """How many columns `action` has; no row without the table."""
@@ -47,7 +47,7 @@ class PlannedOnce(PyFormatAdapter):
         record_class: Any = None,  # noqa: ANN401
     ) -> Generator[Any, Any, None]:
         del record_class
-        yield from conn.execute(sql, parameters, prepare=query_name in self._planned)
+        yield from conn.execute(sql, parameters, prepare=self._is_kept(query_name))
 
     def select_one(
         self,
@@ -58,7 +58,7 @@ class PlannedOnce(PyFormatAdapter):
         record_class: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         del record_class
-        return conn.execute(sql, parameters, prepare=query_name in self._planned).fetchone()
+        return conn.execute(sql, parameters, prepare=self._is_kept(query_name)).fetchone()
 
     def insert_update_delete(self, conn: Any, query_name: str, sql: str, parameters: Any) -> int:  # noqa: ANN401
-        return int(conn.execute(sql, parameters, prepare=query_name in self._planned).rowcount)
+        return int(conn.execute(sql, parameters, prepare=self._is_kept(query_name)).rowcount)
