@@ -120,7 +120,9 @@ class PostgresEngine:
     def read(self) -> Generator[Connection]:
         with self._borrowed(_BEGIN_READ) as connection:
             yield connection
-            connection.execute("COMMIT")  # of nothing; the driver forgets its plans when it hears of a rollback
+            connection.execute(
+                "COMMIT", prepare=False
+            )  # of nothing; the driver forgets its plans when it hears of a rollback
 
     def clock(self, machine: Clock) -> Clock:
         del machine
@@ -199,7 +201,7 @@ class PostgresEngine:
     def _give_back(self, connection: Connection) -> None:
         if connection.info.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
             try:
-                connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK", prepare=False)
             except psycopg.Error:
                 connection.close()
                 return
@@ -231,7 +233,7 @@ def _commit(connection: Connection) -> None:
         RuntimeError: a statement had failed, and the caller went on.
     """
     try:
-        cursor = connection.execute("COMMIT")
+        cursor = connection.execute("COMMIT", prepare=False)
     except psycopg.Error as error:
         is_answered = connection.info.transaction_status is pq.TransactionStatus.IDLE
         if _is_lost(error) or not is_answered:

@@ -116,7 +116,7 @@ def _connect(url: SecretStr) -> Connection:
 
 def last_row(connection: Connection, statements: str) -> DictRow:
     """Send several statements at once; the row of the last."""
-    cursor = connection.execute(statements.encode())
+    cursor = connection.execute(statements.encode(), prepare=False)
     while cursor.nextset():
         pass
     return cursor.fetchone() or {}

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiosql.adapters.pyformat import PyFormatAdapter
 
 USES: Final = 3
-"""Of a statement on one connection before its plan is kept: a command that ends soon would pay for plans it never uses."""
+"""Of a statement, on one connection, before its plan is kept: a command that ends soon would pay for it in vain."""
 
 COLUMNS: Final = "SELECT relnatts FROM pg_class WHERE oid = to_regclass('action')"
 """How many columns `action` has; no row without the table."""
@@ -37,6 +37,10 @@ class PlannedOnce(PyFormatAdapter):
         if is_steady and not _OPTIONAL.search(sql):
             self._planned.add(query_name)
         return str(super().process_sql(query_name, op_type, sql))  # type: ignore[no-untyped-call] # pyright: ignore[reportUnknownMemberType]
+
+    def _is_kept(self, query_name: str) -> bool | None:
+        """None: once it was used often enough, as the driver counts."""
+        return None if query_name in self._planned else False
 
     def select(
         self,
