@@ -17,6 +17,7 @@ from seikyu.vault.keepsakes import (
     SEALING_KEY,
     Keepsakes,
     Place,
+    mending,
     slack_place,
     webhook_place,
 )
@@ -101,6 +102,19 @@ def test_what_does_not_open_names_the_command_that_mends_it(house: House, place:
 
     assert f"`{command}`" in told.value.next_step.en
     assert f"`{command}`" in told.value.next_step.ja
+
+
+@pytest.mark.parametrize(
+    "name,command",
+    [
+        ("mfk-main", "seikyu connect mfk-main"),
+        ("mfk-main/webhook", "seikyu webhook mfk-main"),
+        ("house/slack", "seikyu slack connect"),
+        ("house/page", "seikyu vault forget house/page"),
+    ],
+)
+def test_every_row_of_the_vault_has_a_command_that_mends_it(name: str, command: str) -> None:
+    assert mending(name) == command
 
 
 def test_a_signing_secret_is_given_anew_although_the_former_one_does_not_open(house: House) -> None:
