@@ -478,6 +478,9 @@ async def test_the_hold_stays_until_somebody_answers_for_every_other_machine(off
     assert freezing.current(office.stage.store) == seen
     office.release(key)
     assert freezing.current(office.stage.store) is None
+    with office.stage.store.read() as tx:
+        [lifted] = [row for row in tx.all("audit_page", after=0, limit=100) if row["kind"] == "unfrozen"]
+    assert json.loads(lifted["record"])["all_told"] is True
 
 
 @pytest.mark.fault("F15")

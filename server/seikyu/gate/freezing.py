@@ -146,8 +146,19 @@ def freeze(store: Store, clock: Clock, *, os_user: str, operator: str | None, re
     return done
 
 
-def lift(store: Store, clock: Clock, seen: Freeze, *, key: Key, os_user: str, reason: str = "") -> None:
+def lift(
+    store: Store,
+    clock: Clock,
+    seen: Freeze,
+    *,
+    key: Key,
+    os_user: str,
+    reason: str = "",
+    are_all_told: bool = False,
+) -> None:
     """Lift the freeze the operator has seen, and with it those before it.
+
+    `are_all_told` is their word, for the log, that no other machine knows of a send that a hold is about.
 
     Raises:
         NotFound: it is not in force any more.
@@ -167,7 +178,7 @@ def lift(store: Store, clock: Clock, seen: Freeze, *, key: Key, os_user: str, re
         _add(tx, row, "lifted", seal=key.sign(statement))
         said: dict[str, Any] = {"by": key.name, "os_user": os_user, "reason": reason}
         said |= {"statement_sha256": sha256(statement)}
-        said |= {"restored": [one.seq for one in held]} if held else {}
+        said |= {"restored": [one.seq for one in held], "all_told": are_all_told} if held else {}
         audit.append(tx, now, "unfrozen", seq=row.seq, lifts=seen.seq, **said)
 
 

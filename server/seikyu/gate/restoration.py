@@ -224,7 +224,9 @@ class Restoration:
                 Text("seikyu reconcile を実行してください。", "Run `seikyu reconcile`."),
                 written=NOTHING,
             )
-        freezing.lift(self._store, self._clock, seen, key=key, os_user=os_user, reason=reason)
+        freezing.lift(
+            self._store, self._clock, seen, key=key, os_user=os_user, reason=reason, are_all_told=are_all_told
+        )
         self._anchor_anew()
 
     def _anchor_anew(self) -> None:
