@@ -48,8 +48,11 @@ _ALSO: Final = (
 )
 _UNTOUCHED: Final = (r"\bText\(", r"\blog\.\w+", r"\bmsg = ")
 
-_WORD: Final = {0: "survived", 5: "no test", 33: "no test", None: "not tried"}
-"""mutmut's exit codes that are not a kill; a mutant that hangs or crashes the tests is found as well."""
+WORDS: Final = ("killed", "survived", "no test", "timeout", "broken", "not tried")
+_WORD: Final = {1: "killed", 0: "survived", 5: "no test", 33: "no test", None: "not tried"}
+"""Of the exit codes of a mutant's tests: only a test that failed is a kill."""
+_TIMEOUT: Final = {-signal.SIGXCPU, int(signal.SIGXCPU), 128 + signal.SIGXCPU}
+"""A mutant that hangs, or a machine that was busy: nobody can tell which, so it is no kill."""
 
 
 def main() -> int:
@@ -171,16 +174,26 @@ def outcomes(folder: Path) -> dict[str, dict[str, str]]:
         codes: dict[str, int | None] = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
         if codes:
             name = str(meta.relative_to(mutated).with_suffix(""))
-            found[name] = {mutant: _WORD.get(code, "killed") for mutant, code in codes.items()}
+            found[name] = {mutant: _word(code) for mutant, code in codes.items()}
     if not found:
         raise SystemExit(f"no mutants; see {folder / 'mutmut.log'}")
     return found
 
 
+def _word(code: int | None) -> str:
+    """Broken: its tests did not run to a verdict, which says nothing about them."""
+    return "timeout" if code in _TIMEOUT else _WORD.get(code, "broken")
+
+
 def _report(found: dict[str, dict[str, str]]) -> dict[str, Any]:
     files = {name: Counter(words.values()) for name, words in found.items()}
     total = Counter(word for words in found.values() for word in words.values())
-    alive = [mutant for words in found.values() for mutant, word in words.items() if word in {"survived", "no test"}]
+    alive = [
+        f"{mutant} ({word})"
+        for words in found.values()
+        for mutant, word in words.items()
+        if word not in {"killed", "not tried"}
+    ]
     return {
         "files": {name: dict(counted) | {"percent": _percent(counted)} for name, counted in files.items()},
         "total": dict(total),
@@ -198,10 +211,10 @@ def _percent(counted: Counter[str]) -> int:
 
 def _told(report: dict[str, Any]) -> str:
     def line(name: str, counted: dict[str, int]) -> str:
-        figures = [f"{counted.get(word, 0):>6}" for word in ("killed", "survived", "no test", "not tried")]
-        return f"{name:<32}{''.join(figures)}{counted['percent']:>6} %"
+        figures = [f"{counted.get(word, 0):>10}" for word in WORDS]
+        return f"{name:<28}{''.join(figures)}{counted['percent']:>6} %"
 
-    heading = f"{'':<32}killed  alive  bare  left"
+    heading = f"{'':<28}{''.join(f'{word:>10}' for word in WORDS)}"
     rows = [line(name, counted) for name, counted in report["files"].items()]
     total = line("total", report["total"] | {"percent": report["percent"]})
     return "\n".join([heading, *rows, total, f"target {report['target']} %", *report["alive"]])

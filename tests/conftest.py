@@ -29,8 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
     is_ours_to_say = config.option.basetemp is None and "TMPDIR" not in os.environ
     if is_ours_to_say and _is_roomy(MEMORY):
         folder = tempfile.mkdtemp(prefix="seikyu-tests-", dir=MEMORY)
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ["TMPDIR"] = tempfile.tempdir = folder
+        config.add_cleanup(lambda: _leave(folder))
+
+
+def _leave(folder: str) -> None:
+    """As it was before: the same process may run tests once more."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.environ.pop("TMPDIR", None)
+    tempfile.tempdir = None
 
 
 def _is_roomy(folder: Path) -> bool:

@@ -146,6 +146,18 @@ def test_a_test_may_connect_to_this_machine(host: str) -> None:
         assert sock.getpeername() == server.getsockname()
 
 
+def test_one_process_may_run_the_tests_twice() -> None:
+    """As the search for faults that no test finds does: each time with files of its own."""
+    test = "tests/vault/test_key_command.py::test_the_key_is_what_the_program_prints"
+    twice = f"import pytest, sys; sys.exit(max(pytest.main(['-q', '-p', 'no:cacheprovider', {test!r}]) for _ in '12'))"
+    ours = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+
+    ran = subprocess.run([sys.executable, "-c", twice], cwd=ROOT, env=ours, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stdout
+    assert ran.stdout.count("1 passed") == 2
+
+
 # the tools behind the tests
 
 
