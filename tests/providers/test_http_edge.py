@@ -598,6 +598,8 @@ async def test_logs_hold_no_address_and_no_secret(caplog: pytest.LogCaptureFixtu
         b"1e999999999999999999999",
         b"1e5000",
         b'{"name":"\\ud800"}',
+        b'{"amount":1,"amount":1}',
+        b'[{"a":{"status":"passed","status":"canceled"}}]',
     ],
     ids=lambda body: repr(body[:24]),
 )

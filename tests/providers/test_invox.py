@@ -42,6 +42,7 @@ from seikyu.spec import (
     CardLine,
     Connection,
     Desk,
+    Different,
     Done,
     FileDigest,
     Lost,
@@ -304,6 +305,31 @@ async def test_success_without_an_id_is_unknown(body: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "beside,names",
+    [
+        ({"errors": [{"code": "invalid_amount"}]}, "errors"),
+        ({"error": "not stored"}, "error"),
+        ({"transaction_amount": "1"}, "transaction_amount"),
+        ({"e_storage": {"transaction_amount": 1980, "partner_name": "別の会社"}}, "partner_name, transaction_amount"),
+        ({"invox_company_code": "C-002"}, "invox_company_code"),
+    ],
+)
+async def test_an_id_beside_something_that_contradicts_it_is_for_a_person(beside: Any, names: str) -> None:
+    sent, _ = await send(answering(http_json("200 OK", {"id": "D-1", **beside})))
+
+    assert isinstance(sent, Different)
+    assert sent.reference == "D-1"
+    assert f"({names})" in sent.reason.en
+
+
+async def test_an_answer_that_repeats_what_was_sent_in_another_spelling_is_done() -> None:
+    said = {**BODY["e_storage"], "transaction_amount": 1980.5, "partner_name": "株式会社ｻﾝﾌﾟﾙ", "voucher_number": None}
+    sent, _ = await send(answering(http_json("200 OK", {"id": "D-1", "errors": [], "e_storage": said})))
+
+    assert sent == Done("D-1")
+
+
+@pytest.mark.parametrize(
     "status,body,codes",
     [
         ("400 Bad", {"code": "invalid_company", "message": "秘密"}, ("invalid_company",)),
@@ -327,6 +353,11 @@ async def test_a_refusal_in_json_is_told_by_its_codes_alone(status: str, body: o
         pytest.param(answering(http("403 Forbidden", b"<html>blocked</html>")), id="firewall-page"),
         pytest.param(answering(http("401 Unauthorized", b"<html>login</html>")), id="login-page"),
         pytest.param(answering(http_json("429 Wait", {"error": "slow_down"})), id="undocumented-429"),
+        pytest.param(answering(http_json("400 Bad", None)), id="null"),
+        pytest.param(answering(http_json("404 No", [])), id="nothing-in-a-list"),
+        pytest.param(answering(http_json("401 Unauthorized", "go away")), id="words"),
+        pytest.param(answering(http_json("499 Gone", {"error": "x"})), id="broken-off"),
+        pytest.param(answering(http("200 OK", b'{"id": "D-1", "id": "D-2"}')), id="two-ids"),
         pytest.param(answering(http_json("500 Oops", {"id": "D-1"})), id="500"),
         pytest.param(resetting, id="reset"),
         pytest.param(silent, id="silence"),

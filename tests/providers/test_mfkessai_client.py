@@ -183,6 +183,9 @@ async def test_a_cancellation_has_no_body() -> None:
         None,
         NOT_JSON,
         transaction(id=""),
+        transaction(id="  "),
+        transaction(id="7679\u202e-YW36"),
+        transaction(id="7679-YW36\n"),
         {key: value for key, value in transaction().items() if key != "id"},
         transaction(amount="5440"),
     ],
@@ -194,7 +197,20 @@ async def test_a_success_that_is_no_transaction_leaves_the_outcome_unknown(body:
     assert sent.status == 200
 
 
-@pytest.mark.parametrize("changes", [{"number": "INV-2"}, {"amount": 5441}])
+LINES: list[dict[str, Any]] = transaction()["transaction_details"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": "INV-2"},
+        {"amount": 5441},
+        {"invoice_delivery_method": ["email"]},
+        {"amounts_per_tax_rate_type": [{"amount": 5440, "tax_rate_type": "normal_10"}]},
+        {"transaction_details": LINES[:2]},
+        {"transaction_details": [{**line, "description": "別"} for line in LINES]},
+    ],
+)
 async def test_a_success_that_echoes_something_else_is_different(changes: Json) -> None:
     edge = FakeEdge(answer(200, transaction(**changes)))
 
@@ -202,6 +218,14 @@ async def test_a_success_that_echoes_something_else_is_different(changes: Json) 
 
     assert isinstance(sent, Different)
     assert sent.reference == "7679-YW36"
+
+
+async def test_a_success_that_leaves_out_delivery_totals_and_lines_is_done() -> None:
+    said = transaction(invoice_delivery_method=[], amounts_per_tax_rate_type=None, transaction_details=[])
+
+    sent = await client(FakeEdge(answer(200, said))).send(CREATE_TRANSACTION, registration(), fence=open_fence)
+
+    assert sent == DONE
 
 
 async def test_a_cancellation_that_answers_passed_proves_nothing() -> None:

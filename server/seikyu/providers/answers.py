@@ -67,17 +67,26 @@ def _texts(body: object) -> Iterator[str]:
 def read_json(body: bytes) -> object | Literal[_NotJson.NOT_JSON]:
     """The JSON of `body`, or `NOT_JSON`.
 
-    Refused: other encodings than UTF-8, NaN and Infinity, numbers and nestings made to exhaust us, and lone
-    surrogates, which no store can keep.
+    Refused: other encodings than UTF-8, NaN and Infinity, numbers and nestings made to exhaust us, lone surrogates,
+    which no store can keep, and a name that stands twice in one object, for then it says two things.
     """
     try:
         text = body.decode("utf-8")
-        value: object = json.loads(text, parse_float=_exact, parse_constant=_refuse_constant)
+        value: object = json.loads(
+            text, parse_float=_exact, parse_constant=_refuse_constant, object_pairs_hook=_each_once
+        )
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except (ValueError, RecursionError):
         return NOT_JSON
     return value
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name stands twice")
+    return members
 
 
 def _exact(digits: str) -> Decimal:

@@ -36,6 +36,7 @@ _CODE: Final = re.compile(r"[a-z0-9_.\-]{1,60}", re.ASCII)
 _MAX_CODES: Final = 5
 _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
+_CLIENT_CANCELED: Final = 499
 _HINTS: Final = {
     403: Text(
         "契約プラン(プロフェッショナル)とAPIの権限を確認してください。",
@@ -111,7 +112,7 @@ def _judge(operation: WriteOperation[Any], request: ProviderRequest, written: Wr
         return written
     if written.is_success:
         return _settled(operation, request, written)
-    if not written.is_json:
+    if not _is_refusal(written):
         return Lost(_not_from_invox(written.status), written.status)
     if operation.is_too_often is not None and operation.is_too_often(written.status, written.json):
         return NotSent(_TOO_OFTEN)
@@ -129,8 +130,14 @@ def _settled(operation: WriteOperation[Any], request: ProviderRequest, answer: H
     return operation.settle(request, model)
 
 
+def _is_refusal(answer: HttpAnswer) -> bool:
+    """Whether it can be invox's own no: an object, or a list with something in it. A broken-off call is none."""
+    is_a_form = isinstance(answer.json, dict) or (isinstance(answer.json, list) and bool(answer.json))
+    return is_a_form and answer.status != _CLIENT_CANCELED
+
+
 def _is_expired(written: Written) -> bool:
-    return isinstance(written, HttpAnswer) and written.status == _UNAUTHORIZED and written.is_json
+    return isinstance(written, HttpAnswer) and written.status == _UNAUTHORIZED and _is_refusal(written)
 
 
 def _codes(body: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What invox answers. Unknown fields are ignored."""
+"""What invox answers. Fields that are not documented are kept beside it: they may contradict it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DocumentId = Annotated[str, BeforeValidator(_id_text), StringConstraints(min_len
 class EStorageRegistered(BaseModel):
     """書類登録: the document is in 電子帳簿保存."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", defer_build=True)
 
     id: DocumentId
     """書類ID."""

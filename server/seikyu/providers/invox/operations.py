@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -55,6 +57,9 @@ _OPTIONAL: Final = (
     "tags",
 )
 
+_PINNED: Final = ("partner_name", "corporate_tax_no", "transaction_amount", "currency_code")
+_NOT_REPEATED: Final = (None, "")
+
 
 def e_storage_request(command: UploadEStorageDocument, connection: Connection, document: StoredFile) -> ProviderRequest:
     """The exact request for 書類登録; the document's base64 joins it when it is sent.
@@ -104,8 +109,7 @@ def _pinned(request: ProviderRequest) -> Json:
     """Account, partner and money; an operator who finds these wrong sends the request back."""
     body: Mapping[str, Any] = request.body or {}
     e_storage: Mapping[str, Any] = body.get("e_storage", {})
-    names = ("partner_name", "corporate_tax_no", "transaction_amount", "currency_code")
-    return [body.get("invox_company_code"), *(e_storage.get(name) for name in names)]
+    return [body.get("invox_company_code"), *(e_storage.get(name) for name in _PINNED)]
 
 
 def _label(key: str) -> Text:
@@ -118,11 +122,51 @@ def _value(key: str, value: object) -> str:
     return _ENTRY_METHODS.get(text, text) if key == "entry_method" else text
 
 
-def _settle(_request: ProviderRequest, answer: EStorageRegistered) -> Done | Different:
-    """An id is all the proof invox gives: it echoes nothing, and drops optional fields it does not like."""
-    url = answer.url
+def _settle(request: ProviderRequest, answer: EStorageRegistered) -> Done | Different:
+    """An id is all the proof invox gives: its answer is documented to repeat nothing.
+
+    One that names an error beside the id, or repeats another account, partner or amount, is for a person.
+    """
+    reference, url = shown(answer.id, 200), answer.url
+    if odd := _contradictions(request, answer.model_extra or {}):
+        return Different(_not_as_sent(odd), reference)
     is_invox_page = isinstance(url, str) and _is_invox_page(url)
-    return Done(shown(answer.id, 200), {"url": shown(str(url), 500)} if is_invox_page else {})
+    return Done(reference, {"url": shown(str(url), 500)} if is_invox_page else {})
+
+
+def _contradictions(request: ProviderRequest, beside: Mapping[str, object]) -> list[str]:
+    """Our names of what the answer says otherwise."""
+    body: Mapping[str, Any] = request.body or {}
+    sent = {**body.get("e_storage", {}), "invox_company_code": body.get("invox_company_code")}
+    inner = beside.get("e_storage")
+    said = {**beside, **(cast("Mapping[str, object]", inner) if isinstance(inner, dict) else {})}
+    errors = [name for name in ("error", "errors") if said.get(name)]
+    others = [
+        name
+        for name in ("invox_company_code", *_PINNED)
+        if said.get(name) not in _NOT_REPEATED and sent.get(name) and not _is_same(said[name], sent[name])
+    ]
+    return errors + others
+
+
+def _is_same(said: object, sent: object) -> bool:
+    """The same number, or the same text in whatever width and spacing."""
+    try:
+        return Decimal(str(said)) == Decimal(str(sent))
+    except InvalidOperation:
+        return _plain(said) == _plain(sent)
+
+
+def _plain(text: object) -> str:
+    return " ".join(unicodedata.normalize("NFKC", str(text)).split())
+
+
+def _not_as_sent(names: list[str]) -> Text:
+    said = ", ".join(names)
+    return Text(
+        f"invoxの応答が書類IDと矛盾しています（{said}）。invoxの画面で確認してください。",
+        f"invox's answer contradicts the document id it gives ({said}). Look at invox's own screen.",
+    )
 
 
 def _is_invox_page(url: str) -> bool:

@@ -48,8 +48,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, Decimal) and is_whole else value
 
 
-AnswerId: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
-"""Issued by MFK: opaque."""
+AnswerId: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=100, pattern=r"^[!-~]+$")]
+"""Issued by MFK: opaque, but for blanks and what cannot be seen, which no id holds."""
 AnswerYen: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 """Whole yen; `5440.0` is accepted, `"5440"` and `true` are not."""
 MaybeText: TypeAlias = Annotated[str | None, BeforeValidator(_empty_is_none)]

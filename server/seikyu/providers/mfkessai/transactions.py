@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from itertools import chain, compress
+from typing import Final, TypeAlias
 
 from seikyu.errors import Text
 from seikyu.models import shown, yen_text
@@ -34,6 +35,9 @@ TAX_NAMES: Final[Mapping[str, str]] = {
 }
 INCLUDED_NAMES: Final[Mapping[str, str]] = {"excluded": "外税", "included": "内税"}
 DELIVERY_NAMES: Final[Mapping[str, str]] = {"email": "メール", "posting": "郵送"}
+Checks: TypeAlias = tuple[tuple[Text, bool], ...]
+"""Fields by name, and whether they are ours."""
+
 _LONGEST_HOLIDAY: Final = timedelta(days=14)
 """An issue date on a holiday moves to the next business day; a guess: no run of holidays is longer."""
 
@@ -109,10 +113,12 @@ def lines_of(payload: TransactionPayload) -> list[Line]:
 def settle_registration(request: ProviderRequest, answer: Transaction) -> Done | Different:
     """Believe the answer to a registration when it echoes what we sent and is not cancelled already.
 
-    Lines and totals are compared by the look-up only: an answer may leave them out.
+    It may leave out delivery, totals and lines; what it does say of them has to be ours, as for the look-up.
     """
     payload = payload_of(request)
-    checks = (*_identity(payload, answer), (Text("状態", "status"), answer.status != "canceled"))
+    given = (answer.invoice_delivery_methods, answer.amounts_per_tax_rate_type, answer.transaction_details)
+    said = chain.from_iterable(compress(_details(payload, answer), given))
+    checks = (*_identity(payload, answer), (Text("状態", "status"), answer.status != "canceled"), *said)
     return _verdict(answer, [name for name, is_same in checks if not is_same])
 
 
@@ -157,17 +163,23 @@ _AMOUNT: Final = Text("金額", "amount")
 
 
 def _differences(payload: TransactionPayload, found: Transaction) -> list[Text]:
-    checks = (
-        *_identity(payload, found),
-        (Text("送付方法", "delivery"), _is_delivery(payload, found)),
-        (Text("税率別合計", "totals"), _are_totals(payload, found)),
-        (Text("明細の品名", "descriptions"), _descriptions(payload) == _descriptions(found)),
-        (Text("明細の小計", "line amounts"), _sums(lines_of(payload)) == _sums(found.transaction_details)),
-    )
+    checks = (*_identity(payload, found), *chain.from_iterable(_details(payload, found)))
     return [name for name, is_same in checks if not is_same]
 
 
-def _identity(payload: TransactionPayload, found: Transaction) -> tuple[tuple[Text, bool], ...]:
+def _details(payload: TransactionPayload, found: Transaction) -> tuple[Checks, Checks, Checks]:
+    """Delivery, totals and lines, and whether they are ours."""
+    return (
+        ((Text("送付方法", "delivery"), _is_delivery(payload, found)),),
+        ((Text("税率別合計", "totals"), _are_totals(payload, found)),),
+        (
+            (Text("明細の品名", "descriptions"), _descriptions(payload) == _descriptions(found)),
+            (Text("明細の小計", "line amounts"), _sums(lines_of(payload)) == _sums(found.transaction_details)),
+        ),
+    )
+
+
+def _identity(payload: TransactionPayload, found: Transaction) -> Checks:
     """The fields every answer about a transaction carries, and whether they are ours."""
     return (
         (_NUMBER, payload.number == found.number),
