@@ -118,6 +118,13 @@ class Particulars(BaseModel):
     due_date: IsoDate | None = None
     destination: str | None = None
     """Where the invoice goes: the provider's id of it, or its address; None when nothing is sent to anybody."""
+    document_amount: int | None = None
+    """Yen that stand on a stored document: it is found by them, and no policy, total or ceiling counts them."""
+
+    @property
+    def recorded_amount(self) -> int | None:
+        """What an auditor searches by, 取引金額: yen that are moved, or that stand on the document."""
+        return self.document_amount if self.amount is None else self.amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from gate.forgery import forge
 from gate.stage import Stage
-from seikyu.errors import ConfigurationError, StoreDamaged, Text
+from seikyu.errors import ConfigurationError, InvalidArguments, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.export import COLUMNS, DOCUMENT_COLUMNS, Exported, cell, export
 from seikyu.spec import FileDigest
@@ -197,6 +198,7 @@ def test_the_manifest_says_what_was_asked_for_and_what_is_in_the_folder(stage: S
         "is_whole_log": True,
         "log": {"records": 1, "head": head["hash"]},
         "exported": {"actions": 1, "records": 1, "documents": 1},
+        "damaged": [],
         "columns": {
             "actions.csv": [name for _, name, _ in COLUMNS],
             "documents.csv": [name for _, name in DOCUMENT_COLUMNS],
@@ -296,3 +298,28 @@ def test_an_empty_house_hands_over_an_empty_log(stage: Stage, tmp_path: Path) ->
 
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["log"], manifest["is_whole_log"]) == ({"records": 0, "head": "0" * 64}, True)
+
+
+@pytest.mark.both_stores
+@pytest.mark.parametrize("column,value", [("canonical", "{}"), ("state", "what"), ("business_day", None)])
+def test_one_damaged_row_holds_back_none_of_the_others_and_is_handed_over_as_it_is(
+    stage: Stage, tmp_path: Path, column: str, value: str | None
+) -> None:
+    sound, damaged = stage.propose("A-1", 100_000), stage.propose("A-2", 200_000)
+    forge(stage, f"UPDATE action SET {column} = ? WHERE id = ?", value, damaged.id)  # noqa: S608 - our own names
+
+    made = hand_over(stage, tmp_path / "out", day_from=date(2026, 11, 1), day_to=date(2026, 11, 30))
+
+    [row] = [json.loads(line) for line in (tmp_path / "out" / "damaged.jsonl").read_text(encoding="utf-8").splitlines()]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (made.actions, made.records, made.damaged) == (1, 2, (damaged.id,))
+    assert [line["申請番号"] for line in table(tmp_path / "out" / "actions.csv")] == [sound.id]
+    assert (row["id"], row[column], row["amount"]) == (damaged.id, value, 200_000)
+    assert (manifest["damaged"], "damaged.jsonl" in manifest["files"]) == ([damaged.id], True)
+
+
+def test_a_range_that_ends_before_it_begins_hands_nothing_over(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArguments, match="2026-11-30 to 2026-11-01"):
+        hand_over(stage, tmp_path / "out", day_from=date(2026, 11, 30), day_to=date(2026, 11, 1))
+
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -121,3 +122,39 @@ def test_hits_are_the_latest_first_with_all_that_match_counted_and_added_up(book
 def test_a_name_that_is_none_is_told_so(books: Stage, asked: str, says: str) -> None:
     with pytest.raises(InvalidArguments, match=says):
         search(books.store, Wanted(counterparty=asked), limit=1)
+
+
+@pytest.mark.parametrize(
+    "asked,says",
+    [
+        ({"day_from": date(2026, 11, 2), "day_to": date(2026, 11, 1)}, "2026-11-02 to 2026-11-01"),
+        ({"amount_from": 2, "amount_to": 1}, "2円 to 1円"),
+    ],
+)
+def test_a_range_that_ends_before_it_begins_is_told_and_not_answered_with_nothing(
+    books: Stage, asked: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidArguments, match=says):
+        search(books.store, Wanted(**asked), limit=1)
+
+
+@pytest.mark.both_stores
+def test_no_number_and_no_half_character_is_too_much_to_ask_for(stage: Stage) -> None:
+    stage.propose("A-1", 100_000)
+
+    assert found(stage, amount_from=1, amount_to=10**30) == [100_000]
+    assert found(stage, amount_from=10**30) == []
+    with pytest.raises(InvalidArguments, match="cannot be stored"):
+        search(stage.store, Wanted(counterparty="\udcff"), limit=1)
+
+
+@pytest.mark.both_stores
+def test_a_stored_document_is_found_by_the_amount_on_it_which_no_total_counts(stage: Stage) -> None:
+    proposal = stage.proposal("A-1", 70_000)
+    particulars = proposal.plan.particulars.model_copy(update={"amount": None, "document_amount": 70_000})
+    kept = stage.desk.propose(replace(proposal, plan=replace(proposal.plan, particulars=particulars)))
+
+    hits = search(stage.store, Wanted(amount_from=70_000, amount_to=70_000), limit=1)
+
+    assert ([action.id for action in hits.actions], hits.yen) == ([kept.id], 70_000)
+    assert kept.particulars.amount is None

@@ -607,6 +607,22 @@ async def test_the_plan_takes_the_document_and_moves_no_amount() -> None:
     assert plan.particulars == Particulars(counterparty_name="株式会社サンプル", transaction_date=date(2026, 11, 20))
 
 
+@pytest.mark.parametrize(
+    "changed,yen",
+    [
+        ({"transaction_amount": Decimal(5000)}, 5000),
+        ({"transaction_amount": Decimal("5000.000"), "currency_code": "JPY"}, 5000),
+        ({"transaction_amount": Decimal(5000), "currency_code": "USD"}, None),
+        ({"transaction_amount": Decimal("12.5")}, None),
+        ({"transaction_amount": None}, None),
+    ],
+)
+async def test_a_document_is_found_by_whole_yen_and_by_no_other_money(changed: Any, yen: int | None) -> None:
+    plan = await plan_upload_e_storage_document(COMMAND.model_copy(update=changed), call(FakeInbox()))
+
+    assert (plan.particulars.document_amount, plan.particulars.amount) == (yen, None)
+
+
 def test_the_row_pairs_the_command_with_its_plan() -> None:
     [row] = TOOLS
 

@@ -26,15 +26,27 @@ _NOTES: Final = (
 async def plan_upload_e_storage_document(command: UploadEStorageDocument, call: Call) -> Plan:
     """Take the document into our keeping and work out the exact request.
 
-    Storing a document moves no money, so `Particulars.amount` stays empty and no running total counts it.
+    Storing a document moves no money, so `Particulars.amount` stays empty and no running total counts it. What
+    stands on it in yen is kept to find it by.
     """
     connection, _ = call.at()
     document = await to_thread.run_sync(call.inbox.take, command.path)
     return Plan(
         request=e_storage_request(command, connection, document),
-        particulars=Particulars(counterparty_name=command.partner_name, transaction_date=command.transaction_date),
+        particulars=Particulars(
+            counterparty_name=command.partner_name,
+            transaction_date=command.transaction_date,
+            document_amount=_whole_yen(command),
+        ),
         notes=_NOTES,
     )
+
+
+def _whole_yen(command: UploadEStorageDocument) -> int | None:
+    """None for another currency, and for a fraction, which no amount in yen has."""
+    amount = command.transaction_amount
+    is_yen = command.currency_code in {None, "JPY"} and amount is not None and amount == amount.to_integral_value()
+    return int(amount) if amount is not None and is_yen else None
 
 
 TOOLS: Final[tuple[Tool, ...]] = (

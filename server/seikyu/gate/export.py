@@ -19,9 +19,11 @@ from pathlib import Path, PurePath
 from typing import IO, Any, Final, TypeAlias
 
 from seikyu.errors import ConfigurationError, StoreDamaged, Text
-from seikyu.gate.actions import STATE_TEXT, Action, actions
+from seikyu.gate.actions import STATE_TEXT, Action
 from seikyu.gate.audit import GENESIS
+from seikyu.gate.listing import parted
 from seikyu.gate.retention import Retention, state_in
+from seikyu.gate.search import check_days
 from seikyu.models import JST, jst_date, moment, shown, timestamp
 from seikyu.spec import FileDigest, OpenFile
 from seikyu.store.database import Row, Store, Tx
@@ -34,7 +36,7 @@ _SUFFIXES: Final = frozenset({".pdf", ".png", ".jpg", ".jpeg"})
 
 COLUMNS: Final[Sequence[tuple[str, str, Callable[[Action], Cell]]]] = (
     ("取引年月日", "business_day", lambda one: one.business_day),
-    ("取引金額（円）", "amount_yen", lambda one: one.particulars.amount),
+    ("取引金額（円）", "amount_yen", lambda one: one.particulars.recorded_amount),
     ("取引先", "counterparty", lambda one: one.particulars.counterparty_name),
     ("取引先番号", "counterparty_id", lambda one: one.particulars.counterparty_id),
     ("状態", "state_text", lambda one: STATE_TEXT[one.state].ja),
@@ -73,6 +75,8 @@ class Exported:
     actions: int
     records: int
     documents: int
+    damaged: tuple[str, ...] = ()
+    """Ids of actions whose rows cannot be read: they stand in `damaged.jsonl` as they are stored."""
 
 
 def export(
@@ -91,13 +95,17 @@ def export(
     Without a range the whole log is handed over; with one, the rows about the actions in it and the days' other rows.
 
     Raises:
+        InvalidArguments: the range ends before it begins.
         ConfigurationError: the folder is there already, or cannot be written; a folder without a manifest is waste.
     """
+    check_days(day_from, day_to)
     with _told(folder), store.read() as tx:
         folder.mkdir(mode=0o700, parents=True)
-        found = _actions(tx, day_from, day_to)
+        found, damaged = _actions(tx, day_from, day_to)
+        ids = tuple(str(row["id"]) for row in damaged)
         _write_csv(folder / "actions.csv", [ja for ja, _, _ in COLUMNS], [_cells(one) for one in found])
-        records = _write_log(folder / "audit.jsonl", tx, {one.id for one in found}, day_from, day_to)
+        _write_damaged(folder / "damaged.jsonl", damaged)
+        records = _write_log(folder / "audit.jsonl", tx, {*ids, *(one.id for one in found)}, day_from, day_to)
         documents = _documents(folder, found, open_document, with_files=with_files)
         _write_csv(folder / "documents.csv", [ja for ja, _ in DOCUMENT_COLUMNS], documents)
         head = tx.one("audit_head") or {"seq": 0, "hash": GENESIS}
@@ -108,6 +116,7 @@ def export(
             "retention": state_in(tx, retention or Retention(), jst_date(now)).as_json,
             "log": {"records": head["seq"], "head": head["hash"]},
             "exported": {"actions": len(found), "records": records, "documents": len(documents)},
+            "damaged": ids,
             "columns": {
                 "actions.csv": [name for _, name, _ in COLUMNS],
                 "documents.csv": [name for _, name in DOCUMENT_COLUMNS],
@@ -116,7 +125,7 @@ def export(
         }
         with _new(folder / "manifest.json") as file:
             json.dump(manifest, file, ensure_ascii=False, indent=2)
-    return Exported(folder, _sha256(folder / "manifest.json"), len(found), records, len(documents))
+    return Exported(folder, _sha256(folder / "manifest.json"), len(found), records, len(documents), ids)
 
 
 def cell(value: Cell) -> Cell:
@@ -143,13 +152,21 @@ def _told(folder: Path) -> Generator[None]:
         ) from error
 
 
-def _actions(tx: Tx, day_from: date, day_to: date) -> list[Action]:
-    found, after = list[Action](), ""
+def _actions(tx: Tx, day_from: date, day_to: date) -> tuple[list[Action], list[Row]]:
+    """In the order of their days, and the rows that cannot be read: one damaged row must not hold back the others."""
+    found, damaged, after = list[Action](), list[Row](), ""
     days = {"day_from": day_from.isoformat(), "day_to": day_to.isoformat()}
-    while page := actions(tx.all("actions_between", after=after, limit=_PAGE, **days)):
-        found += page
-        after = page[-1].id
-    return sorted(found, key=lambda one: (one.business_day, one.id))
+    while page := tx.all("actions_between", after=after, limit=_PAGE, **days):
+        read, unread = parted(page)
+        found, damaged, after = found + read, damaged + unread, page[-1]["id"]
+    return sorted(found, key=lambda one: (one.business_day, one.id)), damaged
+
+
+def _write_damaged(path: Path, rows: Sequence[Row]) -> None:
+    """Every column as it is stored; no file when there is none."""
+    if rows:
+        with _new(path) as file:
+            file.writelines(json.dumps(dict(row), default=repr) + "\n" for row in rows)
 
 
 def _cells(one: Action) -> list[Cell]:

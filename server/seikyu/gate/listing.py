@@ -10,12 +10,13 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from seikyu.errors import SeikyuError, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.actions import Action, action_of, tell, text_json
-from seikyu.models import Clock
+from seikyu.models import Clock, moment
 from seikyu.store.database import Row, Store
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,13 @@ def page_of(rows: Sequence[Row], total: int, limit: int) -> Page:
 
 def legible(rows: Sequence[Row]) -> list[Action]:
     """Those whose whole content can be read; the others are left out, and told to whoever runs the server."""
-    return [action for row in rows if (action := _legible(row)) is not None]
+    return parted(rows)[0]
+
+
+def parted(rows: Sequence[Row]) -> tuple[list[Action], list[Row]]:
+    """Those whose whole content can be read, and the rows that are damaged, which are told as well."""
+    read = [(row, _legible(row)) for row in rows]
+    return [action for _, action in read if action is not None], [row for row, action in read if action is None]
 
 
 def _sound(store: Store, clock: Clock, row: Row) -> Action | None:
@@ -110,3 +117,4 @@ def _read_through(action: Action) -> None:
     facts.get("status")
     _ = (action.request, action.particulars, action.decision, action.outcome_text, action.note_texts)
     _ = (action.content["company"], action.content["environment"], action.content.get("edited_by"))
+    _ = (date.fromisoformat(action.business_day), moment(action.created_at), moment(action.updated_at))

@@ -265,7 +265,7 @@ def columns(proposal: Proposal, content: bytes, proposed_at: datetime) -> dict[s
         "canonical": content.decode(),
         "digest": sha256(content),
         "natural_key": proposal.plan.natural_key,
-        "amount": particulars.amount,
+        "amount": particulars.recorded_amount,
         "counterparty_id": particulars.counterparty_id,
         "counterparty_key": counterparty_key(particulars.counterparty_name),
         "transaction_date": None if day is None else day.isoformat(),

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import SecretStr
 
-from seikyu.errors import NOTHING, CommitUnknown, ConfigurationError, SeikyuError, StoreBusy, Text
+from seikyu.errors import NOTHING, CommitUnknown, ConfigurationError, InvalidArguments, SeikyuError, StoreBusy, Text
 from seikyu.models import Clock
 
 Value: TypeAlias = str | int | None
@@ -25,6 +25,7 @@ ResultT = TypeVar("ResultT")
 
 BUSY_TIMEOUT_S: Final = 30
 LOCKED: Final = Text("データベースが使用中のため処理できませんでした。", "The database stayed locked for 30 s.")
+NO_VALUE: Final = Text("保存できない文字か数があります。", "A character or a number cannot be stored.")
 AGAIN: Final = Text("しばらくしてからもう一度試してください。", "Try again in a moment.")
 
 
@@ -52,7 +53,8 @@ def _queries(driver: str | Callable[..., Any]) -> Any:  # noqa: ANN401 - aiosql 
 class Tx:
     """A transaction in progress. Statements are named in `queries/`, in SQL that both engines understand.
 
-    Every statement may raise what `Store.write` raises, and `Taken`; then the transaction is to be given up.
+    Every statement may raise what `Store.write` raises, `Taken`, and `InvalidArguments` for what no column can hold;
+    then the transaction is to be given up.
     """
 
     connection: Any
@@ -79,6 +81,8 @@ class Tx:
             return whole(getattr(_queries(self.dialect.driver), name)(self.connection, **plain))
         except self.dialect.error as error:
             raise self.dialect.told(error) from error
+        except (UnicodeEncodeError, OverflowError) as error:  # half a character, a number beyond 64 bits
+            raise InvalidArguments(NO_VALUE) from error
 
 
 class Engine(Protocol):

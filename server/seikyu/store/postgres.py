@@ -33,7 +33,7 @@ from seikyu.errors import (
     Text,
 )
 from seikyu.models import Clock
-from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, Dialect
+from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, NO_VALUE, Dialect
 from seikyu.store.postgres_opening import (
     LOCK,
     MEND_URL,
@@ -57,7 +57,6 @@ _BEGIN_READ: Final = (
     f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT clock_timestamp() AS now, ({COLUMNS}) AS columns"
 )
 
-_NO_VALUE = Text("保存できない文字か数があります。", "A character or a number cannot be stored.")
 _NO_ROOM = Text(
     "データベースに書き込めません（空き容量か権限）。", "The database cannot be written: no room, or no right."
 )
@@ -82,7 +81,7 @@ _MEANINGS: Final[Sequence[tuple[type[psycopg.Error], Callable[[], SeikyuError]]]
     (errors.InsufficientPrivilege, lambda: ConfigurationError(_NO_ROOM, MEND_URL)),
     (psycopg.OperationalError, lambda: StoreBusy(OUT_OF_REACH, AGAIN, written=NOTHING)),
     (psycopg.InterfaceError, lambda: StoreBusy(OUT_OF_REACH, AGAIN, written=NOTHING)),
-    (psycopg.DataError, lambda: InvalidArguments(_NO_VALUE)),
+    (psycopg.DataError, lambda: InvalidArguments(NO_VALUE)),
 )
 """The first that fits counts."""
 

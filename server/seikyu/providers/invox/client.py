@@ -132,8 +132,8 @@ def _settled(operation: WriteOperation[Any], request: ProviderRequest, answer: H
 
 def _is_refusal(answer: HttpAnswer) -> bool:
     """Whether it can be invox's own no: an object, or a list with something in it. A broken-off call is none."""
-    is_a_form = isinstance(answer.json, dict) or (isinstance(answer.json, list) and bool(answer.json))
-    return is_a_form and answer.status != _CLIENT_CANCELED
+    has_a_form = type(answer.json) in {dict, list} and answer.json != []
+    return has_a_form and answer.status != _CLIENT_CANCELED
 
 
 def _is_expired(written: Written) -> bool:

@@ -28,7 +28,13 @@ AND (
 AND (CAST(:state AS TEXT) IS NULL OR state = CAST(:state AS TEXT));
 
 -- name: actions_between
-SELECT * FROM action WHERE id > :after AND business_day BETWEEN :day_from AND :day_to ORDER BY id LIMIT :limit;
+-- what has no day, because somebody changed it, belongs to each range: nobody can say that it does not
+SELECT * FROM action
+WHERE id > :after AND (
+    business_day BETWEEN :day_from AND :day_to
+    OR business_day IS NULL OR business_day NOT BETWEEN '0001-01-01' AND '9999-12-31'
+)
+ORDER BY id LIMIT :limit;
 
 -- name: add_action!
 INSERT INTO action (

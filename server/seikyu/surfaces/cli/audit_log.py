@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -187,7 +188,7 @@ def _hit_json(action: Action) -> dict[str, Any]:
         "action_id": action.id,
         "business_day": action.business_day,
         "transaction_date": None if particulars.transaction_date is None else particulars.transaction_date.isoformat(),
-        "amount_yen": particulars.amount,
+        "amount_yen": particulars.recorded_amount,
         "counterparty": particulars.counterparty_name,
         "state": action.state.value,
         "operation": action.operation,
@@ -212,7 +213,7 @@ def _show_hits(house: House, hits: Hits) -> None:
 
 
 def _hit_row(house: House, action: Action) -> tuple[str, ...]:
-    amount = action.particulars.amount
+    amount = action.particulars.recorded_amount
     return (
         action.id,
         action.business_day,
@@ -268,7 +269,7 @@ def export(
         with_files=with_files,
         retention=_retention(house),
     )
-    counts = {"actions": made.actions, "records": made.records, "documents": made.documents}
+    counts = {"actions": made.actions, "records": made.records, "documents": made.documents, "damaged": made.damaged}
     if as_json:
         screen.print_json({"folder": str(made.folder), "manifest_sha256": made.manifest_sha256, **counts})
         return
@@ -279,4 +280,15 @@ def export(
     screen.say(said, house.lang, "bold green")
     screen.say(
         Text(f"manifest.json {made.manifest_sha256}", f"manifest.json {made.manifest_sha256}"), house.lang, "dim"
+    )
+    if made.damaged:
+        screen.say(_damaged(made.damaged), house.lang, "bold red")
+
+
+def _damaged(ids: Sequence[str]) -> Text:
+    named = ", ".join(shown(name, 60) for name in ids[:FAULTS_SHOWN])
+    return Text(
+        f"壊れていて読めない申請 {len(ids)}件は damaged.jsonl にあります（{named}）。"
+        "seikyu audit verify を実行してください。",
+        f"{len(ids)} actions whose rows are damaged stand in damaged.jsonl ({named}). Run `seikyu audit verify`.",
     )
