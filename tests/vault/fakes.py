@@ -32,6 +32,7 @@ MISOCA = Connection("misoca-main", "misoca", "sandbox", "45", "http://127.0.0.1:
 MFK = Connection("mfk-main", "mfkessai", "sandbox", "seikyu", "http://127.0.0.1:1")
 
 LOST = TokenUnknown(Text("応答がありません。", "No answer."), was_sent=True)
+PUT_OFF = TokenUnknown(Text("混雑しています。", "Too busy."), was_sent=True, is_put_off=True)
 UNSENT = TokenUnknown(Text("つながりません。", "No connection."), was_sent=False)
 
 

@@ -13,7 +13,7 @@ from seikyu.errors import LoginRequired, ProviderUnavailable, SeikyuError, Store
 from seikyu.store.database import Store, Tx
 from seikyu.store.presence import Presence
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
-from seikyu.vault.renewals import LEASE_S, REFUSALS, REST_UNSENT_S, Renewals
+from seikyu.vault.renewals import KEEP_PAUSE_S, LEASE_S, REFUSALS, REST_UNKNOWN_S, REST_UNSENT_S, Renewals
 from seikyu.vault.secrets import GrantState, Vault
 from seikyu.vault.tokens import CALL_CAP_S, TokenCustodian
 from vault.fakes import (
@@ -23,6 +23,7 @@ from vault.fakes import (
     LIFE_S,
     LOST,
     MISOCA,
+    PUT_OFF,
     UNSENT,
     HttpRefresh,
     Script,
@@ -459,7 +460,7 @@ async def test_after_a_lost_answer_the_last_try_waits_for_the_first_to_land(desk
     assert await desk.token() == access(1)
 
 
-@pytest.mark.parametrize("last", [LOST, TokenRefused("invalid_grant"), TokenRefused("server_error")])
+@pytest.mark.parametrize("last", [LOST, TokenRefused("invalid_grant")])
 async def test_no_refresh_token_is_sent_a_third_time(desk: Desk, last: TokenResult) -> None:
     desk.provider.steps = [LOST, last]
     desk.clock.advance(EARLY_S)
@@ -473,6 +474,32 @@ async def test_no_refresh_token_is_sent_a_third_time(desk: Desk, last: TokenResu
     assert got == ["login_required"] * 3
     assert desk.vault.state(FREEE) == "needs_login"
     assert desk.provider.sent == [refresh(0)] * 2
+
+
+@pytest.mark.parametrize("put_off", [PUT_OFF, TokenRefused("server_error")])
+async def test_a_provider_in_maintenance_costs_no_login_however_long_it_takes(desk: Desk, put_off: TokenResult) -> None:
+    desk.provider.steps = [put_off, put_off, put_off, put_off, tokens(1)]
+    desk.clock.advance(LIFE_S)
+    got: list[str] = []
+    for _ in range(4):
+        got += [await _outcome(desk), await _outcome(desk)]  # the second one finds it resting
+        desk.clock.advance(REST_UNKNOWN_S)
+
+    assert got == ["provider_unavailable"] * 8
+    assert await desk.token() == access(1)
+    assert desk.provider.sent == [refresh(0)] * 5
+
+
+async def test_a_provider_that_puts_us_off_is_not_asked_again_while_the_old_token_serves(desk: Desk) -> None:
+    desk.provider.steps = [PUT_OFF]
+    desk.clock.advance(EARLY_S)
+    served = [await desk.token()]
+    desk.clock.advance(600)
+    served.append(await desk.token())
+
+    assert served == [access(0), access(0)]
+    assert desk.vault.state(FREEE) == "refresh_unknown"
+    assert desk.provider.sent == [refresh(0)]
 
 
 async def test_a_last_try_that_was_not_sent_is_not_used_up(desk: Desk) -> None:
@@ -598,7 +625,8 @@ async def test_new_tokens_are_kept_even_if_the_database_was_locked_at_first(
     desk: Desk, home: Path, clock: SetClock, database_url: SecretStr | None
 ) -> None:
     store = BusyStore(database_url or home / "seikyu.db")
-    custodian = TokenCustodian(Vault(store, clock, ring), clock, desk.presence, desk.provider)
+    pauses: list[float] = []
+    custodian = TokenCustodian(Vault(store, clock, ring), clock, desk.presence, desk.provider, pause=pauses.append)
 
     async def locked_meanwhile() -> TokenResult:
         store.times_busy = 2
@@ -610,6 +638,7 @@ async def test_new_tokens_are_kept_even_if_the_database_was_locked_at_first(
     store.close()
 
     assert (got, store.times_busy) == (tokens(1).access_token, 0)
+    assert pauses == [KEEP_PAUSE_S] * 2
     assert await desk.token() == access(1)
 
 

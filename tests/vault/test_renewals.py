@@ -116,7 +116,7 @@ def test_new_tokens_are_written_three_times_and_then_the_loss_is_told(
     connected: Vault, store: Store, clock: SetClock, presence: Presence
 ) -> None:
     vault = LockedVault(store, clock, ring)
-    renewals = Renewals(vault, clock, presence)
+    renewals = Renewals(vault, clock, presence, pause=lambda _seconds: None)
     lease = _begun(renewals, connected)
 
     with pytest.raises(StoreBusy, match="Locked"):

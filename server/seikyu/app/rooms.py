@@ -218,9 +218,10 @@ class OpenedRooms:
         from seikyu.providers.authorization import oauth_server
         from seikyu.providers.oauth import OAuthClient, ask_for_token, refresh_request
 
+        server = oauth_server(connection)
         ourselves = OAuthClient(client_id, client_secret, connection.options.get("redirect_uri", ""))
-        request = refresh_request(oauth_server(connection), ourselves, refresh_token)
-        return await ask_for_token(self.home.edge, request, fence=fence)
+        request = refresh_request(server, ourselves, refresh_token)
+        return await ask_for_token(self.home.edge, request, life_s=server.access_lifetime_s, fence=fence)
 
     def rotation(self, os_user: str) -> Rotation:
         """What gives the vault a new key, in the name of `os_user`."""

@@ -115,7 +115,9 @@ class Logins:
         """
         await self._store.run(lambda: self._prove(consent.connection))
         asked_at = self._clock.now()
-        result, is_stopped = await to_its_end(lambda: ask_for_token(self._http(), consent.exchange(code)))
+        life_s = consent.server.access_lifetime_s
+        exchange = consent.exchange(code)
+        result, is_stopped = await to_its_end(lambda: ask_for_token(self._http(), exchange, life_s=life_s))
         if not isinstance(result, TokenAnswer):
             raise LoginStopped(_left_behind(consent, result)) if is_stopped else _no_tokens(consent, result)
         arrival = Arrival(consent, result, None, asked_at)

@@ -13,6 +13,9 @@ from typing import Final, Literal, NoReturn, cast
 _MAX_EXPONENT: Final = 400
 """A number beyond 10**400 is an attack on whoever turns it into an integer; no money needs it."""
 
+_UNAUTHORIZED: Final = 401
+_INVALID_TOKEN: Final = re.compile(r"\bbearer\b.*\berror\s*=\s*\"?invalid_token\b", re.IGNORECASE)
+
 
 class _NotJson(Enum):
     NOT_JSON = "not JSON"
@@ -33,6 +36,9 @@ class HttpAnswer:
     """The header, as it came."""
     date: str | None = field(default=None, compare=False)
     """When the server says it answered; the header, as it came."""
+    challenge: str | None = field(default=None, compare=False)
+    """`WWW-Authenticate`, as it came."""
+    is_empty: bool = field(default=False, compare=False)
 
     @property
     def is_success(self) -> bool:
@@ -46,6 +52,11 @@ class HttpAnswer:
     @property
     def is_json(self) -> bool:
         return self.json is not NOT_JSON
+
+    @property
+    def says_token_is_over(self) -> bool:
+        """Whether the API itself calls the token expired or revoked, in OAuth's own word. Source: RFC 6750, 3.1."""
+        return self.status == _UNAUTHORIZED and _INVALID_TOKEN.search(self.challenge or "") is not None
 
 
 def says(phrase: str, *, status: int) -> Callable[[int, object], bool]:

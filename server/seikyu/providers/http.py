@@ -61,7 +61,10 @@ _WIRE_ERRORS: Final = (httpx2.TransportError, httpx2.InvalidURL, OSError, Unicod
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Written: TypeAlias = HttpAnswer | NotSent | Lost
-"""What became of a write. An `HttpAnswer` is a 2xx in JSON, or a 4xx but 408, for the client to judge."""
+"""What became of a write. An `HttpAnswer` is a 2xx in JSON, or a 4xx but 408, for the client to judge.
+
+Of a form it is any whole answer.
+"""
 
 
 def quiet_http_logs() -> None:
@@ -134,14 +137,18 @@ class HttpEdge:
         leaves and the outcome is `NotSent`. After the first byte, only a 2xx in JSON or a 4xx is an answer.
         """
         content_type = {"Content-Type": "application/json"} if body else {}
-        return await self._once(
+        written = await self._once(
             method, url, {**headers, **content_type}, body, fence=fence, deadline_s=self._write_deadline_s
         )
+        return _judge_write(url, written) if isinstance(written, HttpAnswer) else written
 
     async def post_form(
         self, url: str, *, headers: Mapping[str, str], form: Mapping[str, str], fence: Fence = no_fence
     ) -> Written:
-        """Send a form once, as `write` does, within 10 s in which this process is awake: for token endpoints."""
+        """Send a form once, as `write` does, within 10 s in which this process is awake: for token endpoints.
+
+        Any whole answer is one: what it proves, a page or a redirect too, depends on what was asked.
+        """
         content_type = {"Content-Type": "application/x-www-form-urlencoded"}
         body = Body(urlencode(form).encode("ascii"))
         return await self._once("POST", url, {**headers, **content_type}, body, fence=fence, deadline_s=FORM_DEADLINE_S)
@@ -197,8 +204,7 @@ class HttpEdge:
             try:
                 if body:
                     await body.check()
-                answer = await self._on_fresh_connection(exchange, method, url, headers, body)
-                return _judge_write(url, answer)
+                return await self._on_fresh_connection(exchange, method, url, headers, body)
             except SeikyuError as error:  # the fence closed
                 why = error.what + error.next_step
             except BodyChanged:

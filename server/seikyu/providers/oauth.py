@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from urllib.parse import urlencode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _ERROR_CODE: Final = re.compile(r"[a-z0-9_.\-]{1,60}", re.ASCII)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
 """Visible ASCII (RFC 6749, A.12), so that a token can never break out of a header."""
+_SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _OK: Final = 200
 _TOO_MANY_REQUESTS: Final = 429
 
@@ -73,7 +75,7 @@ class OAuthServer:
     scope: str
     code_lifetime_s: int
     access_lifetime_s: int
-    """As documented; what counts is `expires_in` of each answer."""
+    """As documented; what counts is `expires_in` of each answer that has one."""
     client_auth: ClientAuth
     """At the token endpoint."""
     revoke_auth: ClientAuth = ClientAuth.FORM
@@ -151,18 +153,22 @@ def revoke_request(server: OAuthServer, client: OAuthClient, token: SecretStr) -
     return _authenticated(server.revoke_url, client, {"token": token.get_secret_value()}, server.revoke_auth)
 
 
-async def ask_for_token(http: HttpEdge, request: FormRequest, *, fence: Fence = no_fence) -> TokenResult:
-    """Post a token request once, within 10 s, unless `fence` raises. Never raises for what the wire does."""
-    return token_result(await http.post_form(request.url, headers=request.headers, form=request.form, fence=fence))
+async def ask_for_token(http: HttpEdge, request: FormRequest, *, life_s: int, fence: Fence = no_fence) -> TokenResult:
+    """Post a token request once, within 10 s, unless `fence` raises. Never raises for what the wire does.
+
+    `life_s` is the token's where the answer does not say.
+    """
+    written = await http.post_form(request.url, headers=request.headers, form=request.form, fence=fence)
+    return token_result(written, life_s)
 
 
 async def revoke(http: HttpEdge, request: FormRequest) -> bool:
-    """True only when the provider answered 200; its body says nothing (RFC 7009, 2.2)."""
+    """True only when the endpoint itself answered 200; its body says nothing (RFC 7009, 2.2), but a page is not its."""
     answer = await http.post_form(request.url, headers=request.headers, form=request.form)
-    return not isinstance(answer, NotSent) and answer.status == _OK
+    return isinstance(answer, HttpAnswer) and answer.status == _OK and (answer.is_json or answer.is_empty)
 
 
-def token_result(written: Written) -> TokenResult:
+def token_result(written: Written, life_s: int) -> TokenResult:
     """Read a token endpoint's answer. Whatever is not exactly a token or a refusal is unknown."""
     match written:
         case NotSent(reason):
@@ -170,9 +176,9 @@ def token_result(written: Written) -> TokenResult:
         case Lost(reason):
             return TokenUnknown(reason, was_sent=True)
         case HttpAnswer(status, body):
-            read = _READERS.get(status)
             members = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-            return (read(members) if read else None) or _unknown(status)
+            read = _token(members, life_s) if status == _OK else _refusal(members) if status in _REFUSES else None
+            return read or _unknown(written)
 
 
 def _authenticated(url: str, client: OAuthClient, form: Mapping[str, str], how: ClientAuth) -> FormRequest:
@@ -189,20 +195,31 @@ def _basic(client: OAuthClient) -> str:
     return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
 
 
-def _token(members: Mapping[str, object]) -> TokenAnswer | None:
-    access, refresh = members.get("access_token"), members.get("refresh_token") or None
-    expires_in, scope = members.get("expires_in"), members.get("scope")
+def _token(members: Mapping[str, object], life_s: int) -> TokenAnswer | None:
+    access, refresh, scope = members.get("access_token"), members.get("refresh_token") or None, members.get("scope")
     if not _is_token(access) or not (refresh is None or _is_token(refresh)):
         return None
-    if type(expires_in) is not int or expires_in <= 0 or not _is_bearer(members.get("token_type")):
+    if not _is_bearer(members.get("token_type")):
         return None
     return TokenAnswer(
         access_token=SecretStr(str(access)),
-        expires_in_s=expires_in,
+        expires_in_s=_seconds(members.get("expires_in")) or life_s,
         refresh_token=None if refresh is None else SecretStr(str(refresh)),
         scope=scope if isinstance(scope, str) else None,
         company=_company(members.get("company_id")),
     )
+
+
+def _seconds(value: object) -> int | None:
+    """A life that was told. Without one the tokens are kept all the same: the old refresh token is used up by now.
+
+    Source: RFC 6749, 5.1: `expires_in` is recommended, and what stands in the documentation counts without it.
+    """
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    if isinstance(value, str) and _SECONDS.fullmatch(value):
+        value = int(value)
+    return value if type(value) is int and value > 0 else None
 
 
 def _company(value: object) -> str | None:
@@ -224,24 +241,21 @@ def _is_bearer(token_type: object) -> bool:
     return token_type is None or (isinstance(token_type, str) and token_type.lower() == "bearer")
 
 
-def _unknown(status: int) -> TokenUnknown:
+def _unknown(answer: HttpAnswer) -> TokenUnknown:
+    """A 200 in JSON is the endpoint's own, and the refresh token is used up; anything else says nothing of it."""
+    status = answer.status
     if status == _TOO_MANY_REQUESTS:
-        return TokenUnknown(_TOO_MANY, was_sent=True)
+        return TokenUnknown(_TOO_MANY, was_sent=True, is_put_off=True)
     reason = Text(
         f"認可サーバーの応答(HTTP {status})はトークンでも拒否でもありません。",
         f"The authorization server's answer (HTTP {status}) is neither a token nor a refusal.",
     )
-    return TokenUnknown(reason, was_sent=True)
+    return TokenUnknown(reason, was_sent=True, is_put_off=not (status == _OK and answer.is_json))
 
 
 _TOO_MANY: Final = Text(
     "認可サーバーが混雑を告げています(HTTP 429)。", "The authorization server asks to wait (HTTP 429)."
 )
 
-_READERS: Final[Mapping[int, Callable[[Mapping[str, object]], TokenAnswer | TokenRefused | None]]] = {
-    200: _token,
-    400: _refusal,
-    401: _refusal,
-    403: _refusal,
-}
+_REFUSES: Final = frozenset({400, 401, 403})
 """Every other status, 429 among them, says nothing about the grant."""

@@ -56,8 +56,16 @@ class Exchange:
             body = await _whole_body(response, body_cap)
         finally:
             await response.aclose()
-        content_type = response.headers.get("content-type", "")
-        return HttpAnswer(response.status_code, read_json(body), content_type, self.retry_after, self.date)
+        headers = response.headers
+        return HttpAnswer(
+            response.status_code,
+            read_json(body),
+            headers.get("content-type", ""),
+            self.retry_after,
+            self.date,
+            challenge=headers.get("www-authenticate"),
+            is_empty=not body,
+        )
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore2's trace hook. Event names and order: httpcore2 2.16, `_async/http11.py`."""

@@ -16,7 +16,7 @@ class TokenAnswer:
 
     access_token: SecretStr
     expires_in_s: int
-    """Seconds from the answer, more than 0."""
+    """Seconds from the answer, more than 0; as documented where the provider did not say."""
     refresh_token: SecretStr | None = None
     """None: the provider sent none; the stored one stays in force."""
     scope: str | None = None
@@ -40,6 +40,8 @@ class TokenUnknown:
     reason: Text
     was_sent: bool
     """True: a rotating provider may have used up the refresh token."""
+    is_put_off: bool = False
+    """Something answered, and not about the grant: a page, a redirect, a server in trouble or with too much to do."""
 
 
 TokenResult: TypeAlias = TokenAnswer | TokenRefused | TokenUnknown

@@ -4,21 +4,24 @@
                            │                                scope_lost (generation + 1, fewer rights)
                            ├── refused ───────────────────▶ needs_login
                            ├── not sent ──────────────────▶ ready
-                           └── answer lost, holder dead ──▶ refresh_unknown
+                           └── lost, put off, holder dead ▶ refresh_unknown
     refresh_unknown ── begin, access token over ──▶ retrying
                            ├── tokens ────────────────────▶ ready (generation + 1)
-                           ├── not sent ──────────────────▶ refresh_unknown
+                           ├── not sent, put off ─────────▶ refresh_unknown
                            └── refused, lost, holder dead ▶ needs_login
     any ── a person connects again ──▶ ready (generation + 1)
 
 A refresh token may be good for one use, and a second use may end the whole grant (RFC 9700, 4.14.2; freee's
 is good for one). So one that may be used up is sent once more at most, and only when nothing is left to lose:
-after the access token, which serves meanwhile in every state but `scope_lost`, is over too.
+after the access token, which serves meanwhile in every state but `scope_lost`, is over too. A provider that puts us
+off (a page, a redirect, too many requests, trouble of its own) is asked again after a rest: its maintenance must not
+cost the login.
 """
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,7 +36,7 @@ from seikyu.models import Clock, timestamp
 from seikyu.spec import Connection
 from seikyu.store.database import Tx
 from seikyu.store.presence import Presence
-from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult
+from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
 from seikyu.vault.secrets import Grant, GrantState, OAuthSecret, Vault, life_of
 
 LEASE_S: Final = 15
@@ -50,6 +53,8 @@ REST_UNKNOWN_S: Final = 30
 """Before the last try: a request that was given up may still land."""
 KEEP_TRIES: Final = 3
 """How often new tokens are written when the database is locked, 30 s each: they exist nowhere else."""
+KEEP_PAUSE_S: Final = 15
+"""Between two of these: a disk that is full, or a database that is away, says so at once."""
 
 REFUSALS: Final = frozenset(
     {
@@ -168,13 +173,18 @@ def _is_there(tx: Tx, lease: Lease) -> bool:
     return wanted == tuple(row.get(name) for name in _LEASED)
 
 
+Pause = Callable[[float], None]
+"""Waits so many seconds, in a thread of its own."""
+
+
 class Renewals:
     """Moves grants from state to state, each in one short transaction: compare with what was read, set."""
 
-    def __init__(self, vault: Vault, clock: Clock, presence: Presence) -> None:
+    def __init__(self, vault: Vault, clock: Clock, presence: Presence, *, pause: Pause = time.sleep) -> None:
         self._vault = vault
         self._clock = clock
         self._presence = presence
+        self._pause = pause
 
     def look(self, connection: Connection, refused: SecretStr | None) -> tuple[Grant, Advice]:
         """The grant as it is now in the database, and what to do with it."""
@@ -226,8 +236,8 @@ class Renewals:
                 return self._keep(lease, result)
             case TokenRefused(code=code) if code in REFUSALS:
                 self._release(lease, GrantState.NEEDS_LOGIN, rest_s=None)
-            case TokenRefused():
-                self._release(lease, _AFTER_LOST[lease.state], rest_s=REST_UNKNOWN_S)
+            case TokenRefused() | TokenUnknown(is_put_off=True):
+                self._release(lease, GrantState.REFRESH_UNKNOWN, rest_s=REST_UNKNOWN_S)
             case _:
                 state = _AFTER_LOST[lease.state] if result.was_sent else _AFTER_UNSENT[lease.state]
                 self._release(lease, state, rest_s=REST_UNKNOWN_S if result.was_sent else REST_UNSENT_S)
@@ -263,6 +273,7 @@ class Renewals:
                 left -= 1
                 if left == 0:
                     raise
+                self._pause(KEEP_PAUSE_S)
 
     def _release(self, lease: Lease, to_state: GrantState, *, rest_s: int | None) -> None:
         """Give the lease back; without effect when it is no longer ours to give."""

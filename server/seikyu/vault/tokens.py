@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,7 +16,7 @@ from seikyu.spec import Connection, Fence
 from seikyu.store.presence import Presence
 from seikyu.vault.deadlines import cut_off_after
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenResult, TokenUnknown
-from seikyu.vault.renewals import Advice, Lease, Renewals
+from seikyu.vault.renewals import Advice, Lease, Pause, Renewals
 from seikyu.vault.secrets import Grant, GrantState, Vault, connect_again
 
 if TYPE_CHECKING:
@@ -63,10 +64,17 @@ class TokenCustodian:
     """Hands out access tokens and renews them, once for all processes that share the database."""
 
     def __init__(
-        self, vault: Vault, clock: Clock, presence: Presence, refresh: Refresh, *, sleep: Sleep = _sleep
+        self,
+        vault: Vault,
+        clock: Clock,
+        presence: Presence,
+        refresh: Refresh,
+        *,
+        sleep: Sleep = _sleep,
+        pause: Pause = time.sleep,
     ) -> None:
         self._store = vault.store
-        self._renewals = Renewals(vault, clock, presence)
+        self._renewals = Renewals(vault, clock, presence, pause=pause)
         self._refresh = refresh
         self._sleep = sleep
         self._turns: dict[str, anyio.Lock] = {}
@@ -105,7 +113,7 @@ class TokenCustodian:
 
     async def _settle(self, connection: Connection, refused: SecretStr | None) -> SecretStr:
         """Look and act until there is a token or a reason why not; each act moves the grant on."""
-        why = _UNFINISHED.reason
+        why = _RESTS
         for _ in range(MAX_LOOKS):
             grant, advice = await self._look(connection, refused)
             match advice:
@@ -162,6 +170,10 @@ class TokenCustodian:
             raise ProviderUnavailable(_TOO_LATE, NOTHING)
 
 
+_RESTS: Final = Text(
+    "前回の更新は、信頼できる応答を得られずに終わりました。",
+    "The last renewal came to no answer that can be trusted.",
+)
 _TOO_LATE: Final = Text("トークンの更新が間に合いませんでした。", "The renewal of the token came too late.")
 _BUSY: Final = Text("別のプロセスがトークンを更新中です。", "Another process is still renewing the token.")
 
