@@ -54,8 +54,8 @@ cover: test ## run the tests and say which lines they did not reach
 
 N ?= 10000
 MINUTES ?= 60
-mutants: $(TESTS) ## plant faults in the gate, the vault and the models, MINUTES long, and count those no test finds
-	@$(BIN)/python bench/mutants.py --minutes $(MINUTES)
+mutants: $(TESTS) ## plant faults in the gate, the vault and the models, MINUTES long, and count those no test finds; SAMPLE=400
+	@$(BIN)/python bench/mutants.py --minutes $(MINUTES) $(if $(SAMPLE),--sample $(SAMPLE) --seed $(SEED))
 
 audit-mutations: $(TESTS) ## change the store at random, N=10000 times, and see that the audit finds it
 	@SEIKYU_AUDIT_MUTATIONS=$(N) $(BIN)/python -m pytest -q -o faulthandler_timeout=0 tests/gate/test_audit_mutations.py

@@ -1,11 +1,11 @@
 """How many faults planted in the code that guards money the tests would miss.
 
-`python bench/mutants.py [PATTERN …] [--sample N] [--seed N] [--workers N] [--minutes N]
-[--folder F] [--json] [--check]` lays a copy of the
-project out in a folder of its own and lets mutmut change one expression at a time in `models.py`, `gate/`, `vault/`
-and the code that checks signatures; each mutant meets the tests that run its function. A folder that is kept is taken
-up where it was left. Words that people read (`Text`, log lines, messages of our own faults) are not changed: no test
-should depend on every letter of them.
+`python bench/mutants.py [PATTERN …] [--sample N] [--seed N] [--workers N] [--minutes N] [--folder F] [--json] [--check]`
+lays a copy of the project out in a folder of its own and lets mutmut change one expression at a time in `models.py`,
+`gate/`, `vault/` and the code that checks signatures; each mutant meets the tests that run its function. A folder that
+is kept is taken up where it was left; what had no verdict, because it hung or its tests did not start, is tried again.
+Words that people read (`Text`, log lines, messages of our own faults) are not changed: no test should depend on every
+letter of them.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def main() -> int:
     _run(folder, options.workers, chosen, deadline)
     found = outcomes(folder)
     report = _report(found)
+    if set(report["total"]) == {"not tried"}:
+        raise SystemExit(f"no mutant was tried, perhaps because a test fails without one; see {folder / 'mutmut.log'}")
     print(json.dumps(report, indent=2) if options.json else _told(report))
     return 1 if options.check and report["percent"] < TARGET_PERCENT else 0
 
@@ -88,6 +90,7 @@ def lay_out(folder: Path, patterns: Sequence[str]) -> None:
     for name in _ALSO:
         _mirror(ROOT / name, folder / name)
     _refresh(folder)
+    _try_again(folder)
     _keep(folder / "pyproject.toml", _configuration(patterns).encode())
 
 
@@ -97,6 +100,17 @@ def _refresh(folder: Path) -> None:
         copy = folder / "mutants" / path.relative_to(folder)
         if path.suffix != ".py" and copy.is_file():
             _keep(copy, path.read_bytes())
+
+
+def _try_again(folder: Path) -> None:
+    """Mutants without a verdict: the machine was busy, or their tests could not be started."""
+    for path in (folder / "mutants").rglob("*.meta"):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        codes: dict[str, int | None] = known["exit_code_by_key"]
+        known["exit_code_by_key"] = {
+            mutant: None if _word(code) in {"timeout", "broken"} else code for mutant, code in codes.items()
+        }
+        _keep(path, json.dumps(known, indent=4).encode())
 
 
 def _mirror(source: Path, target: Path) -> None:
@@ -133,6 +147,7 @@ def _configuration(patterns: Sequence[str]) -> str:
         "process_isolation": "forkserver",
         "timeout_multiplier": 5.0,
         "timeout_constant": 5.0,
+        "debug": True,
     }
     lines = ["[tool.pytest.ini_options]", *lines, "", "[tool.mutmut]"]
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in mutmut.items()), ""])

@@ -115,7 +115,7 @@ ENDS = (
 )
 
 
-@pytest.mark.parametrize("end", ENDS, ids=lambda end: repr(end.sent))
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: f"{type(end.sent).__name__}-{end.kind}")
 def test_an_attempt_ends_in_the_rows_and_in_the_log_as_it_ended(stage: Stage, end: End) -> None:
     action = stage.propose("A-1", 50_000)
     stage.claims.finish(taken(stage, action), NotSent(Text("不通", "no route")))
