@@ -1,6 +1,6 @@
 """How many faults planted in the code that guards money the tests would miss.
 
-`python bench/mutants.py [PATTERN …] [--sample N] [--seed N] [--workers N] [--minutes N] [--folder F] [--json] [--check]`
+`python bench/mutants.py [PATTERN …] [--sample N] [--seed N] [--workers N] [--minutes N] [--folder F] [--json]`
 lays a copy of the project out in a folder of its own and lets mutmut change one expression at a time in `models.py`,
 `gate/`, `vault/` and the code that checks signatures; each mutant meets the tests that run its function. A folder that
 is kept is taken up where it was left; what had no verdict, because it hung or its tests did not start, is tried again.
