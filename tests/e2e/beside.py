@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sqlite3
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -136,6 +137,11 @@ base_url = "{self.invox_url}"
             )
             for path in sorted(self.folder.rglob("*"))
         }
+
+    def change(self, statement: str) -> None:
+        """Change the database behind the house's back."""
+        with closing(sqlite3.connect(self.home / "seikyu.db")) as raw, raw:
+            raw.execute(statement)
 
     def connect(self) -> None:
         """Both accounts, with logins that work."""

@@ -132,6 +132,39 @@ def test_a_login_that_cannot_be_renewed_tells_until_when_it_works(place: Install
     assert rows[INVOX]["token_expires_at"] in rows[INVOX]["what"]
 
 
+def test_a_login_whose_renewal_got_no_answer_works_until_a_known_time(place: Installation) -> None:
+    place.connect()
+    place.change("UPDATE secret SET state = 'refresh_unknown' WHERE kind = 'oauth'")
+
+    code, rows = checked(place)
+
+    assert (code, rows[INVOX]["state"]) == (0, "expires")
+    assert rows[INVOX]["token_expires_at"] in rows[INVOX]["what"]
+    assert "whether it can be renewed" in rows[INVOX]["what"].lower()
+    assert "seikyu connect invox-main" in rows[INVOX]["next_step"]
+
+
+def test_a_login_renewed_with_fewer_rights_says_so_each_time(place: Installation) -> None:
+    place.connect()
+    place.change("UPDATE secret SET state = 'scope_lost' WHERE kind = 'oauth'")
+
+    code, rows = checked(place)
+
+    assert (code, rows[INVOX]["state"]) == (1, "needs_login")
+    assert "fewer rights" in rows[INVOX]["what"]
+
+
+def test_how_a_login_is_stored_is_told_in_the_readers_language(place: Installation) -> None:
+    place.connect()
+    place.change("UPDATE secret SET state = 'refresh_unknown' WHERE kind = 'oauth'")
+    place.variables["SEIKYU_LANG"] = "ja"
+
+    said = place.run("connections").output
+
+    assert "更新の結果が不明" in said
+    assert "登録済み" in said
+
+
 def test_a_provider_that_answers_everybody_alike_proves_nothing(twins: Twins, place: Installation) -> None:
     place.connect()
     twins.faults.add(Fault("invox.look_at_e_storage", FaultKind.STATUS, status=405, times=2))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -48,3 +51,15 @@ def test_a_name_that_is_none_of_ours_is_nobody_known_and_no_file_is_touched(tmp_
     (tmp_path / "alive").mkdir()
 
     assert not Presence(tmp_path / "alive").is_gone(name.format(folder=tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a running program can be opened")
+def test_a_file_that_cannot_be_asked_tells_nothing(tmp_path: Path) -> None:
+    """Another user's, or of a process that is just leaving. A program that runs cannot be opened by root either."""
+    program = tmp_path / "7-busy"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as running:
+        is_gone = Presence(tmp_path).is_gone("7-busy")
+        running.kill()
+
+    assert not is_gone

@@ -370,3 +370,18 @@ def test_a_person_is_told_how_a_renewal_stands(
     tamper(home, "UPDATE secret SET state = ?, lease_until = ?", state.value, until)
 
     assert vault.state(FREEE) == told_as
+
+
+@pytest.mark.parametrize(
+    "state,told_as", [(GrantState.REFRESHING, "refresh_unknown"), (GrantState.RETRYING, "needs_login")]
+)
+def test_a_renewal_whose_process_died_is_told_at_once_and_not_when_its_lease_ends(
+    store: Store, clock: SetClock, home: Path, state: GrantState, told_as: str
+) -> None:
+    vault = Vault(store, clock, ring, is_gone=lambda name: name == "7-dead")
+    connect(vault)
+
+    until = timestamp(START + timedelta(seconds=15))
+    tamper(home, "UPDATE secret SET state = ?, lease_owner = '7-dead', lease_until = ?", state.value, until)
+
+    assert vault.state(FREEE) == told_as

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seikyu.providers.http import HttpEdge
     from seikyu.store.database import Store
     from seikyu.store.looking import Condition, Soundness
+    from seikyu.store.presence import Presence
     from seikyu.surfaces.doctor.reading import Reading
     from seikyu.vault.holdings import Appraiser
     from seikyu.vault.keys import KeyRing
@@ -60,13 +61,17 @@ class Examined:
         return self._home.known_ring.ring()
 
     @property
-    def appraiser(self) -> Appraiser:
+    def _presence(self) -> Presence:
         from seikyu.store.presence import Presence
+
+        return Presence(self.settings.home / "alive")
+
+    @property
+    def appraiser(self) -> Appraiser:
         from seikyu.vault.holdings import Appraiser, bindings
 
-        settings = self.settings
-        addresses = bindings(settings.connections, settings.slack)
-        return Appraiser(addresses, self.clock, Presence(settings.home / "alive"))
+        addresses = bindings(self.settings.connections, self.settings.slack)
+        return Appraiser(addresses, self.clock, self._presence)
 
     @property
     def anchors(self) -> AnchorFile:
@@ -105,7 +110,8 @@ class Examined:
         from seikyu.gate.connections import Checkups
         from seikyu.vault.secrets import Vault
 
-        connections, vault = self.settings.connections, Vault(self.store, self.clock, self._home.known_ring)
+        connections, is_gone = self.settings.connections, self._presence.is_gone
+        vault = Vault(self.store, self.clock, self._home.known_ring, is_gone=is_gone)
         return self._asking(lambda edge: Checkups(edge, vault, self.clock).all(connections))
 
     def ask_slack(self) -> Mapping[str, Any]:

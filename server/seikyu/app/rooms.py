@@ -68,7 +68,7 @@ class OpenedRooms:
         self.documents = DocumentStore(
             settings.home / "documents", settings.file_roots, settings.file_cap_bytes, keep_out=(settings.home,)
         )
-        self.vault: Vault = Vault(self.store, clock, home.known_ring)
+        self.vault: Vault = Vault(self.store, clock, home.known_ring, is_gone=self.presence.is_gone)
         self.custodian: TokenCustodian = TokenCustodian(self.vault, clock, self.presence, self._refresh)
         claims = Claims(
             self.store,

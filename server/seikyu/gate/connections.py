@@ -23,6 +23,7 @@ from seikyu.providers.oauth import Account
 from seikyu.providers.proofs import Header, Proof, prove
 from seikyu.spec import Credential
 from seikyu.vault.secrets import Grant, GrantState, SecretState, Vault, connect_again
+from seikyu.vault.tokens import login_required
 
 if TYPE_CHECKING:
     from seikyu.providers.http import HttpEdge
@@ -41,7 +42,7 @@ class Standing(StrEnum):
     NEEDS_LOGIN = "needs_login"
     UNKNOWN = "unknown"
     EXPIRES = "expires"
-    """It works now and ends at a known time, for it cannot be renewed."""
+    """It works now and ends at a known time: it cannot be renewed, or nobody knows whether it can."""
     WORKS = "works"
 
     @property
@@ -97,6 +98,8 @@ class _Login:
     proof: Proof | None = None
     skew_s: int | None = None
     is_renewed: bool = False
+    is_in_doubt: bool = False
+    """Whether its last renewal came to no answer that can be trusted."""
     confirmed: str | None = None
     """The account that was confirmed when the connection, as it is written today, was last connected."""
 
@@ -153,11 +156,14 @@ class Checkups:
             return _checkup(login, standing, what, connect_again(connection))
         if has_oauth(connection):
             login.grant = await store.run(lambda: self._vault.grant(connection))
+        if login.stored == "needs_login" and login.grant is not None:
+            raise login_required(login.grant)
         await self._try(login)
         if login.proof is None:
             return _checkup(login, Standing.UNKNOWN, _OVER, _RENEW)
         if login.proof.is_accepted is False and login.grant is not None and not login.is_renewed:
             await self._try(login, refused=login.header)
+        login.is_in_doubt = await store.run(lambda: self._vault.state(connection)) == "refresh_unknown"
         login.confirmed = await store.run(lambda: self._confirmed(connection))
         return _judged(login, login.proof)
 
@@ -220,8 +226,9 @@ def _judged(login: _Login, proof: Proof) -> Checkup:
         return _checkup(login, Standing.NEEDS_LOGIN, what, connect_again(connection))
     if other := _other_company(login, proof.account):
         return _checkup(login, Standing.OTHER_COMPANY, *other)
-    if grant is not None and grant.secret.refresh_token is None:
-        return _checkup(login, Standing.EXPIRES, _ends(grant), connect_again(connection))
+    if grant is not None and (login.is_in_doubt or grant.secret.refresh_token is None):
+        what = _in_doubt(grant) if login.is_in_doubt else _ends(grant)
+        return _checkup(login, Standing.EXPIRES, what, connect_again(connection))
     return _checkup(login, Standing.WORKS, _works(connection, proof.account))
 
 
@@ -304,6 +311,14 @@ def _ends(grant: Grant) -> Text:
     return Text(f"有効ですが {at} に切れ、更新できません。", f"It works until {at} and cannot be renewed.")
 
 
+def _in_doubt(grant: Grant) -> Text:
+    at = timestamp(grant.expires_at)
+    return Text(
+        f"{at} まで有効ですが、前回の更新の応答を得られず、その後に更新できるか分かりません。",
+        f"It works until {at}. Whether it can be renewed then is not known: the last renewal came to no sure answer.",
+    )
+
+
 def _stored_until(grant: Grant) -> Text:
     at = timestamp(grant.expires_at)
     return Text(f"手元の記録では {at} まで有効です。", f"By our own record it is good until {at}.")
@@ -333,7 +348,6 @@ _WITHOUT_A_CALL: Final[dict[SecretState | None, tuple[Standing, Text]]] = {
             "The stored login does not open: another master key or address, or a changed row.",
         ),
     ),
-    "needs_login": (Standing.NEEDS_LOGIN, Text("ログインが切れています。", "The login is over.")),
 }
 _OVER: Final = Text("アクセストークンの期限が切れています。", "The access token is over.")
 _RENEW: Final = Text(

@@ -47,7 +47,10 @@ class Presence:
         path = self._folder / name
         if name == self.name or os.name != "posix" or not _NAME.fullmatch(name) or not path.is_file():
             return False
-        descriptor = os.open(path, os.O_RDWR)
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:  # it has just left, or is another user's
+            return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

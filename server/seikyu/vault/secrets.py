@@ -117,10 +117,19 @@ _KINDS: Final[Mapping[type[BaseModel], Kind]] = {_ApiKey: "api_key", OAuthSecret
 class Vault:
     """Seals and opens the secrets of connections. The master key is read when it is first needed."""
 
-    def __init__(self, store: Store, clock: Clock, key_ring: KeyRingSource | KnownRing) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        key_ring: KeyRingSource | KnownRing,
+        *,
+        is_gone: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
+        """`is_gone` tells whether the process of a lease is known to be dead; see `store.presence`."""
         self.store = store
         self._clock = clock
         self._ring = KnownRing.of(key_ring)
+        self._is_gone = is_gone
 
     def put_api_key(self, connection: Connection, api_key: SecretStr, *, also: Also = _nothing) -> None:
         """Store what the operator gave, in place of any former secret.
@@ -182,7 +191,7 @@ class Vault:
         try:
             row = self._row_to_open(connection)
             if row is not None and row["kind"] == "oauth":
-                return _told(self._grant(connection, row), self._clock.now())
+                return self._told(self._grant(connection, row))
             self.api_key(connection)
         except LoginRequired:
             return "missing"
@@ -281,6 +290,26 @@ class Vault:
 
         write_sealed(self.store, self._ring, write)
 
+    def _told(self, grant: Grant) -> SecretState:
+        is_renewing = self._is_renewing(grant)
+        match grant.state:
+            case GrantState.READY:
+                is_over = grant.secret.refresh_token is None and self._clock.now() >= grant.expires_at
+                return "needs_login" if is_over else "ready"
+            case GrantState.REFRESHING:
+                return "ready" if is_renewing else "refresh_unknown"
+            case GrantState.REFRESH_UNKNOWN:
+                return "refresh_unknown"
+            case GrantState.RETRYING:
+                return "refresh_unknown" if is_renewing else "needs_login"
+            case GrantState.NEEDS_LOGIN | GrantState.SCOPE_LOST:
+                return "needs_login"
+
+    def _is_renewing(self, grant: Grant) -> bool:
+        """Whether somebody who lives may bring an answer yet."""
+        is_leased = grant.lease_until is not None and self._clock.now() < grant.lease_until
+        return is_leased and not (grant.lease_owner is not None and self._is_gone(grant.lease_owner))
+
     def _row_to_open(self, connection: Connection) -> Row | None:
         return row_to_open(self.store, self._ring, connection.name)
 
@@ -364,22 +393,6 @@ def _grant_of(connection: Connection, row: Row, secret: OAuthSecret) -> Grant:
         lease_until=None if row["lease_until"] is None else moment(row["lease_until"]),
         secret=secret,
     )
-
-
-def _told(grant: Grant, now: datetime) -> SecretState:
-    is_renewing = grant.lease_until is not None and now < grant.lease_until
-    match grant.state:
-        case GrantState.READY:
-            is_over = grant.secret.refresh_token is None and now >= grant.expires_at
-            return "needs_login" if is_over else "ready"
-        case GrantState.REFRESHING:
-            return "ready" if is_renewing else "refresh_unknown"
-        case GrantState.REFRESH_UNKNOWN:
-            return "refresh_unknown"
-        case GrantState.RETRYING:
-            return "refresh_unknown" if is_renewing else "needs_login"
-        case GrantState.NEEDS_LOGIN | GrantState.SCOPE_LOST:
-            return "needs_login"
 
 
 _CHANGED: Final = Text(

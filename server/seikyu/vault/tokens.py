@@ -120,7 +120,7 @@ class TokenCustodian:
                 case Advice.SERVE:
                     return grant.secret.access_token
                 case Advice.STOP:
-                    raise _login_required(grant)
+                    raise login_required(grant)
                 case Advice.REST:
                     raise _unavailable(connection, why)
                 case Advice.WAIT:
@@ -188,7 +188,8 @@ def _reason(result: TokenResult) -> Text | None:
             return None
 
 
-def _login_required(grant: Grant) -> LoginRequired:
+def login_required(grant: Grant) -> LoginRequired:
+    """Why only a person can help."""
     name, provider = grant.connection.name, grant.connection.provider
     if grant.state is GrantState.SCOPE_LOST:
         what = Text(

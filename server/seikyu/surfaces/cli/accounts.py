@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -143,7 +144,7 @@ def connections(house: House, *, check: bool, as_json: bool) -> None:
     screen.table(
         Text("接続（保存した状態）", "Connections, as stored").say(house.lang),
         labels,
-        [(row.name, row.provider, row.environment, row.company, state) for row, state in rows],
+        [(row.name, row.provider, row.environment, row.company, _STATES[state].say(house.lang)) for row, state in rows],
     )
     screen.say(
         Text(
@@ -156,6 +157,16 @@ def connections(house: House, *, check: bool, as_json: bool) -> None:
     for row, state in rows:
         if state == "ready" and not logins.has_tools(row):
             screen.say(_no_tools(row), house.lang)
+
+
+_STATES: Final[Mapping[str, Text]] = {
+    "ready": Text("登録済み", "ready"),
+    "needs_login": Text("要ログイン", "needs login"),
+    "refresh_unknown": Text("更新の結果が不明", "renewal unknown"),
+    "missing": Text("未接続", "not connected"),
+    "undecryptable": Text("開けません", "does not open"),
+}
+"""How a login stands, as far as we know without asking."""
 
 
 def _no_tools(connection: Connection) -> Text:
