@@ -370,9 +370,17 @@ async def test_an_answer_that_is_not_invoxs_leaves_the_outcome_unknown(script: S
     assert len(server.heard) == 1
 
 
-async def test_an_expired_token_is_renewed_and_the_claim_may_be_used_again() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_json("401 Unauthorized", {}),
+        http("401 Unauthorized", b"", 'WWW-Authenticate: Bearer realm="invox", error="invalid_token"'),
+    ],
+    ids=["json", "challenge"],
+)
+async def test_an_expired_token_is_renewed_and_the_claim_may_be_used_again(answer: bytes) -> None:
     credential = FakeCredential()
-    sent, server = await send(answering(http_json("401 Unauthorized", {})), credential=credential)
+    sent, server = await send(answering(answer), credential=credential)
 
     assert isinstance(sent, NotSent)
     assert credential.refused == [None, "Bearer old"]

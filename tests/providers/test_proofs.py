@@ -25,8 +25,8 @@ class Answers:
         return self.answers.pop(0)
 
 
-def answer(status: int, body: object = None) -> HttpAnswer:
-    return HttpAnswer(status, body, "application/json")
+def answer(status: int, body: object = None, challenge: str | None = None) -> HttpAnswer:
+    return HttpAnswer(status, body, "application/json", challenge=challenge)
 
 
 async def proved(provider: ProviderName, *answers: HttpAnswer) -> bool | None:
@@ -53,12 +53,28 @@ async def proved(provider: ProviderName, *answers: HttpAnswer) -> bool | None:
         ("freee", [answer(401, {"code": "source_ip_address_limit"})], None),
         ("misoca", [answer(200, {"id": 7, "email": "keiri@example.co.jp"})], True),
         ("misoca", [answer(401, {})], False),
+        ("misoca", [answer(401, NOT_JSON, 'Bearer realm="Doorkeeper", error="invalid_token"')], False),
+        ("misoca", [answer(401, NOT_JSON, "Bearer")], None),
+        ("misoca", [answer(401, NOT_JSON, 'Bearer error="insufficient_scope"')], None),
+        ("misoca", [answer(401, NOT_JSON, 'Basic realm="invalid_token"')], None),
+        ("misoca", [answer(403, NOT_JSON, 'Bearer error="invalid_token"')], None),
+        ("freee", [answer(401, {"code": "company_not_found"}, 'Bearer error="invalid_token"')], None),
     ],
 )
 async def test_only_what_the_provider_itself_says_proves_anything(
     provider: ProviderName, answers: list[HttpAnswer], *, is_accepted: bool | None
 ) -> None:
     assert await proved(provider, *answers) is is_accepted
+
+
+@pytest.mark.parametrize("code", ["source_ip_address_limit", "freee_plan_limit", "user_do_not_have_permission"])
+async def test_what_no_new_token_heals_is_told_in_the_providers_own_code(code: str) -> None:
+    http: Any = Answers(answer(401, {"code": code, "message": "<b>x</b>"}))
+    connection = Connection("main", "freee", "production", "7", "https://api.example")
+
+    proof = await prove(http, connection, ("Authorization", "Bearer ours"))
+
+    assert proof.why.en == f"Its answer (HTTP 401, {code}) does not tell whether the login works."
 
 
 async def test_invox_is_never_sent_our_token_twice_but_one_it_cannot_know() -> None:

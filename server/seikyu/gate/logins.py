@@ -34,6 +34,7 @@ from seikyu.models import Clock, Connection
 from seikyu.providers.authorization import oauth_server
 from seikyu.providers.consent import KEPT, Consent, again
 from seikyu.providers.oauth import Account, OAuthClient, ask_for_token, revoke, revoke_request
+from seikyu.providers.proofs import said_in
 from seikyu.store.database import Store, Tx
 from seikyu.vault.grants import TokenAnswer, TokenRefused, TokenUnknown
 from seikyu.vault.renewals import KEEP_TRIES
@@ -228,7 +229,7 @@ class Logins:
         answer = await self._http().read(question.url, headers=header)
         account = question.read(answer.json, arrival.answer.company) if answer.is_success else None
         if account is None:
-            raise ProviderUnavailable(_nobody(arrival.connection, answer.status), again(arrival.connection))
+            raise ProviderUnavailable(_nobody(arrival.connection, said_in(answer)), again(arrival.connection))
         return account
 
     def _check_account(self, connection: Connection, account: Account | None) -> None:
@@ -355,10 +356,10 @@ def _nobody_knows(consent: Consent) -> Text:
     )
 
 
-def _nobody(connection: Connection, status: int) -> Text:
+def _nobody(connection: Connection, said: str) -> Text:
     return Text(
-        f"{connection.provider} がどの会社のログインかを答えません（HTTP {status}）。",
-        f"{connection.provider} does not say whose account this is (HTTP {status}).",
+        f"{connection.provider} がどの会社のログインかを答えません（{said}）。",
+        f"{connection.provider} does not say whose account this is ({said}).",
     )
 
 

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias, cast
 
 from seikyu.errors import NOTHING, Text
-from seikyu.models import Connection
+from seikyu.models import Connection, shown
 from seikyu.providers.addresses import build_url, checked_base_url
 from seikyu.providers.authorization import oauth_server
 from seikyu.providers.http import HttpAnswer, HttpEdge
@@ -94,14 +94,22 @@ async def _prove_by_account(http: HttpEdge, connection: Connection, header: Head
 
 
 def _refused_or_odd(answer: HttpAnswer) -> Proof:
-    """A 401 in JSON is the API's own word; any other answer, or a page, may come from something before it."""
-    if answer.status == _UNAUTHORIZED and answer.is_json and _code(answer) in _HEALED_BY_A_NEW_TOKEN:
+    """A 401 in JSON or in OAuth's word is the API's own; any other answer, or a page, may come from before it."""
+    is_own = answer.is_json or answer.says_token_is_over
+    if answer.status == _UNAUTHORIZED and is_own and _code(answer) in _HEALED_BY_A_NEW_TOKEN:
         return Proof(is_accepted=False, date=_date(answer))
+    said = said_in(answer)
     why = Text(
-        f"HTTP {answer.status} の応答では、ログインが有効か分かりません。",
-        f"Its answer (HTTP {answer.status}) does not tell whether the login works.",
+        f"応答（{said}）では、ログインが有効か分かりません。",
+        f"Its answer ({said}) does not tell whether the login works.",
     )
     return Proof(is_accepted=None, why=why, date=_date(answer))
+
+
+def said_in(answer: HttpAnswer) -> str:
+    """The status, and the code in which the provider says why: freee has several that only a person can heal."""
+    code = _code(answer)
+    return f"HTTP {answer.status}" if code is None else f"HTTP {answer.status}, {shown(code, 60)}"
 
 
 def _code(answer: HttpAnswer) -> str | None:

@@ -137,7 +137,13 @@ def _is_refusal(answer: HttpAnswer) -> bool:
 
 
 def _is_expired(written: Written) -> bool:
-    return isinstance(written, HttpAnswer) and written.status == _UNAUTHORIZED and _is_refusal(written)
+    return isinstance(written, HttpAnswer) and _is_refused_token(written)
+
+
+def _is_refused_token(answer: HttpAnswer) -> bool:
+    """A body that is no JSON may be empty, as OAuth allows: then the challenge is invox's own word."""
+    is_its_own = _is_refusal(answer) if answer.is_json else answer.says_token_is_over
+    return answer.status == _UNAUTHORIZED and is_its_own
 
 
 def _codes(body: object) -> tuple[str, ...]:
