@@ -6,7 +6,7 @@ import base64
 import hashlib
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -38,7 +38,8 @@ def connection(provider: Any, **options: str) -> Connection:
 
 def asked(provider: str = "freee", **options: str) -> Consent:
     row = connection(provider, **options)
-    return request_consent(row, oauth_server(row), client_secret=SecretStr("s3cret"), redirect_uri=BACK)
+    redirect_uri = options.get("redirect_uri", BACK)
+    return request_consent(row, oauth_server(row), client_secret=SecretStr("s3cret"), redirect_uri=redirect_uri)
 
 
 def back(consent: Consent, **more: str) -> str:
@@ -103,6 +104,26 @@ def test_only_the_exact_redirect_address_with_our_state_is_an_answer(change: tup
     with pytest.raises(InvalidArguments, match="not the answer to this request"):
         consent.code_in(address)
     assert consent.code_in(back(consent)).get_secret_value() == "c0de"
+
+
+@pytest.mark.parametrize(
+    "registered,came",
+    [
+        ("http://127.0.0.1:8722", "http://127.0.0.1:8722/"),
+        ("http://LocalHost:8722/back", "http://localhost:8722/back"),
+        ("https://connect.example.co.jp", "https://connect.example.co.jp/"),
+        ("https://Connect.Example.co.jp:443/back", "https://connect.example.co.jp/back"),
+        ("http://127.0.0.1:80/back", "http://127.0.0.1/back"),
+    ],
+)
+def test_a_registered_address_is_known_again_as_browsers_write_it(registered: str, came: str) -> None:
+    consent = asked(redirect_uri=registered)
+    query = f"?code=c0de&state={consent.state.get_secret_value()}"
+
+    assert f"redirect_uri={quote_plus(registered)}" in consent.address
+    assert consent.is_answered_by(came + query)
+    assert consent.is_answered_by(registered + query)
+    assert not consent.is_answered_by(came + "more" + query)
 
 
 def test_a_code_without_its_address_is_not_taken_and_the_address_is_asked_for() -> None:

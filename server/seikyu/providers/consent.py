@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
@@ -31,6 +31,7 @@ _CODE: Final = re.compile(r"[\x21-\x7e]{1,2048}", re.ASCII)
 """Visible ASCII (RFC 6749, A.11); the length is our own limit."""
 _ERROR: Final = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _MOST_PARAMETERS: Final = 20
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _RANDOM_BYTES: Final = 32
 
 
@@ -149,13 +150,23 @@ def _query_of(address: str, redirect_uri: str) -> dict[str, str] | None:
     """The parameters of `address`; None when it is not the redirect address, or repeats one (RFC 6749, 3.1)."""
     try:
         came, ours = urlsplit(address.strip()), urlsplit(redirect_uri)
+        as_written = _as_browsers_write(ours)
         pairs = parse_qsl(came.query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
         return None
     query = dict(pairs)
-    is_same = came._replace(query="", fragment="") == ours._replace(query="")
+    is_same = came._replace(query="", fragment="") in {ours._replace(query=""), as_written}
     has_own = parse_qsl(ours.query, keep_blank_values=True) == pairs[: ours.query.count("&") + 1 if ours.query else 0]
     return query if is_same and has_own and len(query) == len(pairs) else None
+
+
+def _as_browsers_write(ours: SplitResult) -> SplitResult:
+    """Our address without its query, as it comes back: a registered `http://127.0.0.1:8722` has a `/` then.
+
+    Source: WHATWG URL, read 2026-11-21: host in lower case, no default port, at least a slash as path.
+    """
+    host = ours.netloc.rpartition("@")[2].lower().removesuffix(_DEFAULT_PORTS.get(ours.scheme, ":"))
+    return ours._replace(netloc=host, path=ours.path or "/", query="")
 
 
 def _denied(connection: Connection, error: str) -> LoginRequired:
