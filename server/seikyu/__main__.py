@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -14,11 +16,29 @@ def main() -> None:
     (`app` wakes it before it serves), which is a tenth of the start-up.
     """
     gc.disable()
+    _leave_no_core()
+    _fill_in()
     _spell_out()
     from seikyu.app import find_patient, open_house
     from seikyu.surfaces.cli.commands import build
 
     build(open_house, find_patient)()
+
+
+def _leave_no_core() -> None:
+    """A process that crashes must not write its memory, keys and tokens in it, to a disk."""
+    if os.name == "posix":
+        import resource
+
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _fill_in() -> None:
+    """Put nothing in the place of a closed stream: else the next file, the database perhaps, would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _spell_out() -> None:

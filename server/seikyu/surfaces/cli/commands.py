@@ -6,15 +6,17 @@ for what only operators use.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from seikyu import __version__
-from seikyu.errors import Lang, SeikyuError, Text
+from seikyu.errors import NOTHING, Lang, SeikyuError, Text
 from seikyu.surfaces.cli.house import House
 
 if TYPE_CHECKING:
@@ -86,6 +88,29 @@ class Seikyu(click.Group):
             if ctx.invoked_subcommand == "serve":
                 screen.console(stderr=True).print(_LOOK.say(lang))
             raise SystemExit(1) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read our output has left: click ends without a word
+                raise
+            _complain_of(error, getattr(ctx.obj, "lang", "ja"))
+            raise SystemExit(1) from None
+
+
+def _complain_of(error: OSError, lang: Lang) -> None:
+    """By its name only: the words may hold anything. Where that cannot be written either, the exit code must do."""
+    from seikyu.surfaces.cli import screen
+
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    what = Text(
+        f"出力かファイルの読み書きができませんでした（{name}）。", f"Something could not be read or written ({name})."
+    )
+    with suppress(OSError):
+        screen.complain(SeikyuError(what, _SO_FAR, written=NOTHING), lang)
+
+
+_SO_FAR: Final = Text(
+    "ここまでにしたことは残っています。原因は `seikyu doctor` で調べてください。",
+    "What was done so far stays done; `seikyu doctor` looks for the cause.",
+)
 
 
 def build(open_house: Callable[[], House], find_patient: Callable[[], Patient] | None = None) -> click.Group:
