@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from e2e.connecting import Desk, Held, follow, location, open_desk
+from e2e.connecting import SECRETS, Desk, Held, follow, location, open_desk
 from faults.between import after, altered, resets, says
 from seikyu.errors import Lang
 from seikyu.models import Connection
@@ -98,6 +98,10 @@ def test_a_fixed_redirect_port_is_used_as_it_is_written(desk: Desk) -> None:
 
     assert done.exit_code == 0, done.output
     assert parse_qs(urlsplit(desk.browser.shown[0]).query)["redirect_uri"] == [redirect_uri]
+
+
+def test_blanks_that_were_copied_along_with_the_secret_are_left_out(desk: Desk) -> None:
+    assert desk.connect(secret_fd=f" {SECRETS['freee']}\t").exit_code == 0
 
 
 def test_the_company_is_shown_as_the_provider_names_it_and_what_freee_gave_is_for_that_company(

@@ -81,7 +81,9 @@ def _consented(house: House, logins: Logins, connection: Connection, how: Ways) 
     registered = logins.redirect_uri(connection)
     prompt = Text(f"{connection.name} のクライアントシークレット", f"Client secret of {connection.name}")
     with _held(connection, registered, paste=how.paste) as loopback:
-        secret = SecretStr(read_secret(prompt, house.lang, how.secret_fd))
+        secret = SecretStr(
+            read_secret(prompt, house.lang, how.secret_fd).strip()
+        )  # blanks come along when it is copied
         redirect_uri = registered if loopback is None else loopback.redirect_uri
         consent = logins.request_consent(connection, client_secret=secret, redirect_uri=redirect_uri)
         return consent, _code(house, consent, how, loopback)
