@@ -28,6 +28,7 @@ async def test_without_room_for_a_proposal_it_is_refused_and_nothing_is_sent(hou
 
     assert (code, told["code"]) == (0, "store_busy"), log
     assert "cannot be written" in told["text"]
+    assert "Make room" in told["text"]
     assert (total, later["status"]) == (0, "succeeded")
     assert (house.effects(), house.wire.count(POST), house.is_log_sound()) == (1, 1, True)
 

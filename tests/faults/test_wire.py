@@ -60,6 +60,8 @@ async def test_a_certificate_that_does_not_fit_is_not_sent_anything(
 
     assert isinstance(told, HttpAnswer if wrong == "good" else NotSent)
     assert (b"apikey" in served[0]) is (wrong == "good")
+    is_told = isinstance(told, NotSent) and "its certificate is not trusted" in told.reason.en
+    assert is_told is (wrong in {"expired", "another host"})
 
 
 @pytest.mark.fault("F20")

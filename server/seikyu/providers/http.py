@@ -7,7 +7,7 @@ another, no netrc, no addresses in logs. One total deadline covers each call, wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -55,6 +55,10 @@ _REQUEST_TIMEOUT: Final = 408
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 
+_UNTRUSTED: Final = Text(
+    "証明書を信頼できません(途中の機器が通信を検査しているか、時計が違います)",
+    "its certificate is not trusted (something in between inspects what is sent, or a clock is wrong)",
+)
 _UNREADABLE: Final = Text("応答が読めない形です", "its answer cannot be read")
 _WIRE_ERRORS: Final = (httpx2.TransportError, httpx2.InvalidURL, OSError, UnicodeError)
 """UnicodeError: a header that is not ASCII; raised before anything is connected."""
@@ -272,9 +276,17 @@ def _sentence(url: str, why: Text) -> Text:
     return Text(f"{host_of(url)}: {why.ja}。", f"{host_of(url)}: {why.en}.")
 
 
-def _broken(error: Exception) -> Text:
+def _broken(error: BaseException) -> Text:
     name = type(error).__name__  # the message may quote what the peer sent
+    if any(type(cause).__name__ == "SSLCertVerificationError" for cause in _causes(error)):
+        return _UNTRUSTED
     return Text(f"接続に失敗しました({name})", f"the connection failed ({name})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _http_status(status: int) -> Text:

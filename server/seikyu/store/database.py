@@ -26,6 +26,10 @@ ResultT = TypeVar("ResultT")
 BUSY_TIMEOUT_S: Final = 30
 LOCKED: Final = Text("データベースが使用中のため処理できませんでした。", "The database stayed locked for 30 s.")
 NO_VALUE: Final = Text("保存できない文字か数があります。", "A character or a number cannot be stored.")
+MAKE_ROOM: Final = Text(
+    "空き容量と書き込み権限を確かめてください（`seikyu doctor`）。",
+    "Make room, or see that it may be written: `seikyu doctor` tells which.",
+)
 AGAIN: Final = Text("しばらくしてからもう一度試してください。", "Try again in a moment.")
 
 

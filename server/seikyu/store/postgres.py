@@ -33,7 +33,7 @@ from seikyu.errors import (
     Text,
 )
 from seikyu.models import Clock
-from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, NO_VALUE, Dialect
+from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, MAKE_ROOM, NO_VALUE, Dialect
 from seikyu.store.postgres_opening import (
     LOCK,
     MEND_URL,
@@ -73,8 +73,8 @@ _DIRECT = Text(
 _MEANINGS: Final[Sequence[tuple[type[psycopg.Error], Callable[[], SeikyuError]]]] = (
     (errors.UniqueViolation, Taken),
     (errors.LockNotAvailable, lambda: StoreBusy(LOCKED, AGAIN, written=NOTHING)),
-    (errors.DiskFull, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
-    (errors.ReadOnlySqlTransaction, lambda: StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)),
+    (errors.DiskFull, lambda: StoreBusy(_NO_ROOM, MAKE_ROOM, written=NOTHING)),
+    (errors.ReadOnlySqlTransaction, lambda: StoreBusy(_NO_ROOM, MAKE_ROOM, written=NOTHING)),
     (errors.FeatureNotSupported, lambda: StoreBusy(_GROWN, AGAIN, written=NOTHING)),
     (errors.InvalidSqlStatementName, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),
     (errors.DuplicatePreparedStatement, lambda: ConfigurationError(_POOLED, _DIRECT, written=NOTHING)),

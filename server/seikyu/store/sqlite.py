@@ -14,7 +14,7 @@ from typing import Final
 
 from seikyu.errors import NOTHING, CommitUnknown, SeikyuError, StoreBusy, StoreDamaged, Taken, Text
 from seikyu.models import Clock
-from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, Dialect
+from seikyu.store.database import AGAIN, BUSY_TIMEOUT_S, LOCKED, MAKE_ROOM, Dialect
 from seikyu.store.schema import migrations, newer
 
 _NO_ROOM = Text(
@@ -38,7 +38,7 @@ def told(error: sqlite3.Error) -> SeikyuError:
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return StoreBusy(LOCKED, AGAIN, written=NOTHING)
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-        return StoreBusy(_NO_ROOM, AGAIN, written=NOTHING)
+        return StoreBusy(_NO_ROOM, MAKE_ROOM, written=NOTHING)
     return StoreDamaged(_UNSOUND, _RESTORE, written=NOTHING)
 
 
