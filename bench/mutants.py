@@ -57,6 +57,7 @@ _TIMEOUT: Final = {-signal.SIGXCPU, int(signal.SIGXCPU), 128 + signal.SIGXCPU}
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # mutmut is ended with us
     folder = options.folder.resolve()
     lay_out(folder, options.patterns or GUARDED)
     deadline = time.monotonic() + 60 * options.minutes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -13,6 +13,8 @@ from e2e.beside import Installation, vault_of
 from seikyu.gate.connections import Checkups, Standing
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
+from seikyu.vault.grants import TokenAnswer
+from seikyu.vault.secrets import GrantState
 
 ROWS = [
     Connection(name, "mfkessai", "sandbox", "株式会社テスト", f"http://127.0.0.1:9/{name}") for name in ("a", "b", "c")
@@ -41,6 +43,16 @@ class Broken:
         if "/b/" in url:
             raise ZeroDivisionError("hush")
         return HttpAnswer(200, {"items": []}, "application/json")
+
+
+class Told:
+    """A provider that knows everybody, and whether it was asked."""
+
+    was_asked = False
+
+    async def read(self, _url: str, **_more: Any) -> HttpAnswer:
+        self.was_asked = True
+        return HttpAnswer(200, {"id": 1, "email": "a@example.com"}, "application/json")
 
 
 @pytest.fixture
@@ -78,3 +90,23 @@ async def test_a_provider_that_never_answers_is_given_up(place: Installation) ->
     found = await checked(place, Meeting(-1), limit_s=1)
 
     assert found == [Standing.UNKNOWN] * 3
+
+
+@pytest.mark.parametrize("state, standing", [("ready", Standing.WORKS), ("scope_lost", Standing.NEEDS_LOGIN)])
+async def test_a_login_whose_rights_are_gone_is_not_tried_though_its_token_lives(
+    place: Installation, state: str, standing: Standing
+) -> None:
+    login = Connection("misoca-main", "misoca", "sandbox", "1", "http://127.0.0.1:9")
+    with place.opened() as home:
+        vault = vault_of(home)
+        answer = TokenAnswer(SecretStr("access"), 3600, SecretStr("refresh"), "read write")
+        vault.put_grant(login, client_id="us", client_secret=SecretStr("secret"), answer=answer)
+        grant = vault.grant(login)
+        vault.replace_grant(
+            grant, grant.secret, state=GrantState(state), obtained_at=grant.obtained_at, expires_at=grant.expires_at
+        )
+        provider = Told()
+        [found] = await Checkups(cast("Any", provider), vault, home.clock).all([login])
+
+    assert found.standing is standing
+    assert provider.was_asked == (standing is Standing.WORKS)

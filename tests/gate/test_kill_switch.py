@@ -26,7 +26,7 @@ def freeze(stage: Stage, reason: str = "二重請求の疑い") -> Freeze:
 
 
 def lift(stage: Stage, seen: Freeze, key: Key) -> None:
-    freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito")
+    freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito", reason="")
 
 
 async def test_while_frozen_nothing_is_claimed_and_proposals_and_votes_wait_until_it_is_lifted(stage: Stage) -> None:

@@ -474,7 +474,10 @@ async def test_the_hold_stays_until_somebody_answers_for_every_other_machine(off
     with pytest.raises(NotAllowed, match="What another machine has sent") as refused:
         office.stage.restoration.lift(seen, key=key, os_user="ito", reason="復元", are_all_told=False)
 
-    assert refused.value.next_step.en == "Run `seikyu reconcile` on every machine that sent, then say --all-told."
+    assert refused.value.text.en == (
+        "What another machine has sent stands in that machine's journal alone."
+        " Run `seikyu reconcile` on every machine that sent, then say --all-told."
+    )
     assert freezing.current(office.stage.store) == seen
     office.release(key)
     assert freezing.current(office.stage.store) is None

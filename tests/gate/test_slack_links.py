@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gate.forgery import forge
 from gate.stage import Stage
-from seikyu.errors import NotFound, VoteRefused
+from seikyu.errors import NotFound, StoreDamaged, VoteRefused
 from seikyu.gate import operators, slack
 from seikyu.gate.actions import Action, State
 from seikyu.gate.canonical import sha256
@@ -227,3 +228,28 @@ def test_a_vote_in_slack_that_does_not_count_any_more_leaves_the_others(stage: S
     with stage.store.read() as tx:
         held = [right.operator for right in approvals(tx, waiting)]
     assert (waiting.state, held) == (State.AWAITING, ["tanaka"])
+
+
+def test_a_vote_in_slack_counts_up_to_what_the_person_may_decide_there_now(
+    stage: Stage, office: tuple[Key, Key]
+) -> None:
+    tanaka, sato = office
+    link(stage, sato, tanaka, up_to=2_000_000)
+    action = posted(stage, 2_000_000)
+    click(stage, action, Key("sato", SEALING))
+    link(stage, sato, tanaka, up_to=1_999_999)
+
+    waiting = stage.approve(action, tanaka)
+
+    with stage.store.read() as tx:
+        held = [right.operator for right in approvals(tx, waiting)]
+    assert (waiting.state, held) == (State.AWAITING, ["tanaka"])
+
+
+def test_a_link_the_log_knows_nothing_of_is_damage(stage: Stage, office: tuple[Key, Key]) -> None:
+    link(stage, *office)
+    forge(stage, "DROP TRIGGER audit_is_never_deleted")
+    forge(stage, "DELETE FROM audit WHERE kind = 'slack.linked'")
+
+    with pytest.raises(StoreDamaged, match="The last Slack link is missing or another"):
+        links(stage)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from seikyu.errors import ConfigurationError, NotAllowed, StoreDamaged
+from seikyu.errors import ConfigurationError, NotAllowed, NotFound, StoreDamaged
 from seikyu.store.database import Row, Store
 from seikyu.store.presence import Presence
 from seikyu.vault.holdings import Appraiser, Holding, Standing, bindings
@@ -152,6 +152,30 @@ class Overtaken(Appraiser):
             self._is_over = True
             self._vault.put_api_key(MFK, SecretStr("from another login"))
         return found
+
+
+class Begun(Overtaken):
+    """A process begins a renewal between the look at a row and its new seal."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self._renewals = Renewals(self._vault, house.clock, house.presence)
+
+    def holding(self, row: Row, ring: KeyRing) -> Holding:
+        found = Appraiser.holding(self, row, ring)
+        if row["connection"] == "freee-tokyo" and len(ring.retired) == 1 and not self._is_over:
+            self._is_over = True
+            assert self._renewals.begin(self._vault.grant(FREEE)) is not None
+        return found
+
+
+def test_a_renewal_that_begins_first_keeps_the_seal_it_has_read(house: House) -> None:
+    house.other_appraiser = Begun(house)
+
+    done = house.rotate()
+
+    assert house.rows()["freee-tokyo"]["key_id"] == house.keys()[1]
+    assert [(row.name, row.standing) for row in done.left] == [("freee-tokyo", Standing.RENEWING)]
 
 
 def test_a_login_that_comes_first_wins(house: House) -> None:
@@ -406,3 +430,10 @@ def test_the_status_says_how_each_row_stands(house: House) -> None:
 
     assert [(row.name, row.standing) for row in custody.holdings] == [(name, Standing.CURRENT) for name in ROWS]
     assert (custody.place.kind, len(custody.needing(custody.ring.current))) == ("file", len(ROWS))
+
+
+def test_what_is_not_there_cannot_be_given_up(house: House) -> None:
+    with pytest.raises(NotFound) as refused:
+        house.rotation().forget("nobody")
+
+    assert refused.value.text.en == "There is no secret nobody. See the names in `seikyu vault status`."

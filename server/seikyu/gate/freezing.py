@@ -153,7 +153,7 @@ def lift(
     *,
     key: Key,
     os_user: str,
-    reason: str = "",
+    reason: str,
     are_all_told: bool = False,
 ) -> None:
     """Lift the freeze the operator has seen, and with it those before it.
