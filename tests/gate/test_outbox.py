@@ -165,7 +165,7 @@ async def test_freezing_lifting_and_a_forged_action_are_told(stage: Stage) -> No
         tx.connection.execute("UPDATE action SET canonical = replace(canonical, '100000', '900000')")
     stage.claims.take(forged.id)
     seen = freezing.freeze(stage.store, stage.clock, os_user="ito", operator="sato", reason="x")
-    freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito")
+    freezing.lift(stage.store, stage.clock, seen, key=key, os_user="ito", reason="")
 
     await messenger(stage, channel).round()
 

@@ -213,7 +213,9 @@ async def thaw(town: Town) -> None:
     there = await office.store.run(lambda: freezing.current(office.store))
     if there is not None:
         town.oracle.is_frozen = False
-        await office.store.run(lambda: freezing.lift(office.store, town.clock, there, key=key, os_user="root"))
+        await office.store.run(
+            lambda: freezing.lift(office.store, town.clock, there, key=key, os_user="root", reason="")
+        )
 
 
 async def change_policy(town: Town) -> None:
