@@ -141,6 +141,15 @@ _SELECTORS: Final = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _BLANK_LETTERS: Final = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
 
 
+def is_unseen(char: str) -> bool:
+    """Whether a character of a name shows nothing by itself, so that two names may differ by it and look the same.
+
+    A private-use character is not such: it is how a rare 漢字 of a company's own is written.
+    """
+    code = ord(char)
+    return code in _SELECTORS or code in _BLANK_LETTERS or unicodedata.category(char) in {"Cc", "Cf"}
+
+
 def shown(text: str, limit: int = 250) -> str:
     """Text from outside, safe to print: control, bidi and invisible characters become `⟨U+XXXX⟩`, length is capped.
 

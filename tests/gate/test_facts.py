@@ -64,6 +64,14 @@ def billed(stage: Stage, number: str, amount: int, **more: Any) -> Action:
         ("青葉（有）", "青葉"),
         ("Straße", "strasse"),
         ("株式会社", "株式会社"),
+        ("青葉\u200b商事", "青葉商事"),
+        ("葛\U000e0100城", "葛城"),
+        ("青葉\u3164商事", "青葉商事"),
+        ("青葉\ue000商事", "青葉\ue000商事"),
+        ("Ａ\u2010ｔｅｃｈ", "a-tech"),
+        ("a−tech", "a-tech"),
+        ("サービス", "サービス"),
+        ("\u200b", "\u200b"),
     ],
 )
 def test_a_name_is_folded_so_that_its_spellings_are_one(name: str | None, key: str | None) -> None:
@@ -138,6 +146,13 @@ def test_a_twin_is_at_most_so_many_days_away(stage: Stage, day: int, *, is_twin:
     found = situation(stage, days=8, transaction_date=date(2026, 11, day))
 
     assert found.twins == ((twin.id,) if is_twin else ())
+
+
+@pytest.mark.parametrize("day", [date.min, date(1, 1, 8), date(9999, 12, 24), date.max])
+def test_a_day_at_the_end_of_the_calendar_has_its_twins_too(stage: Stage, day: date) -> None:
+    twin = billed(stage, "A-1", 100, transaction_date=day)
+
+    assert situation(stage, days=8, transaction_date=day).twins == (twin.id,)
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,21 @@ def test_a_delegation_holds_from_the_moment_it_was_given_to_the_end_of_its_day_i
     assert [loan("sato", "ito").covers(at) for at in moments] == [False, True, True, False]
 
 
-@pytest.mark.parametrize("name", ["ＴＡＮＡＫＡ", "tan\u200baka", "tanaka\x00", "\u3000ta na\tka", "Tanaka"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ＴＡＮＡＫＡ",
+        "tan\u200baka",
+        "tanaka\x00",
+        "\u3000ta na\tka",
+        "Tanaka",
+        "tanaka\u3164",
+        "tan\u115faka",
+        "tanaka\ufe00",
+        "tan\u034faka",
+        "tanaka\u2800",
+    ],
+)
 def test_width_case_blanks_and_what_nobody_sees_make_no_other_person(name: str) -> None:
     assert folded(name) == "tanaka"
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 from seikyu.gate.actions import Action
 from seikyu.gate.vocabulary import WEEKDAYS, Facts
-from seikyu.models import JST, jst_date
+from seikyu.models import JST, is_unseen, jst_date
 from seikyu.spec import Connection, Particulars, WriteOperation
 from seikyu.store.database import Tx
 
 _COMPANY_FORMS: Final = re.compile(
     r"株式会社|有限会社|合同会社|合資会社|合名会社|\(株\)|\(有\)|\(同\)|[\s・.,，．、。]"
 )
+_DASHES: Final = re.compile(r"[‐‒–—―−]")
+"""Written for one another, and for the ASCII one; the sign of a long vowel is a letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ def counterparty_key(name: str | None) -> str | None:
     """A customer's name with its spelling variants folded, so that the providers can be compared."""
     if not name:
         return None
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return _COMPANY_FORMS.sub("", folded) or folded
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    folded = _DASHES.sub("-", "".join(char for char in plain if char.isspace() or not is_unseen(char)))
+    return _COMPANY_FORMS.sub("", folded) or folded or plain
 
 
 def gather(
@@ -118,19 +121,25 @@ def _twins(
 ) -> tuple[str, ...]:
     if kind == "cancel" or particulars.amount is None or particulars.transaction_date is None:
         return ()
-    around = timedelta(days=days)
+    first, last = _around(particulars.transaction_date, days)
     rows = tx.all(
         "twins_of",
         kind=kind,
         amount=particulars.amount,
         except_id=action_id,
-        date_from=(particulars.transaction_date - around).isoformat(),
-        date_to=(particulars.transaction_date + around).isoformat(),
+        date_from=first.isoformat(),
+        date_to=last.isoformat(),
         counterparty_key=counterparty_key(particulars.counterparty_name),
         connection=connection.name,
         counterparty_id=particulars.counterparty_id,
     )
     return tuple(str(row["id"]) for row in rows)
+
+
+def _around(day: date, days: int) -> tuple[date, date]:
+    """The first and the last day so close to `day`, where the calendar goes that far."""
+    first, last = day.toordinal() - days, day.toordinal() + days
+    return date.fromordinal(max(first, date.min.toordinal())), date.fromordinal(min(last, date.max.toordinal()))
 
 
 def _is_first(tx: Tx, connection: Connection, particulars: Particulars) -> bool:

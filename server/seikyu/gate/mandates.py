@@ -21,7 +21,7 @@ from seikyu.gate import audit
 from seikyu.gate.canonical import canonical
 from seikyu.gate.keys import Key, is_signed
 from seikyu.gate.witness import mandate_hash, operator_hash
-from seikyu.models import IsoDate, jst_date, moment, timestamp, yen_text
+from seikyu.models import IsoDate, is_unseen, jst_date, moment, timestamp, yen_text
 from seikyu.store.database import Row, Tx
 
 Saying: TypeAlias = Literal["enrol", "grant", "remove", "delegate", "undelegate"]
@@ -134,7 +134,7 @@ def same_person(one: str, other: str) -> bool:
 def folded(name: str) -> str:
     """A name as persons are told apart by."""
     plain = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(char for char in plain if not char.isspace() and unicodedata.category(char) not in {"Cc", "Cf"})
+    return "".join(char for char in plain if not char.isspace() and not is_unseen(char))
 
 
 def everyone(tx: Tx) -> dict[str, Operator]:

@@ -16,7 +16,7 @@ from seikyu.gate.mandates import Operator as Operator  # noqa: PLC0414
 from seikyu.gate.mandates import everyone
 from seikyu.gate.mandates import same_person as same_person  # noqa: PLC0414
 from seikyu.gate.mandates import trusted as trusted  # noqa: PLC0414
-from seikyu.models import Clock, moment, timestamp
+from seikyu.models import Clock, is_unseen, moment, timestamp
 from seikyu.store.database import Row, Store, Tx
 
 MIN_PASSPHRASE: Final = 12
@@ -88,7 +88,7 @@ def _in_order(roles: Collection[str]) -> tuple[str, ...]:
 
 
 def _check_new(name: str, passphrase: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or any(is_unseen(char) for char in name):
         raise VoteRefused(
             Text(
                 "操作者名は文字・数字・.-_ で40字までです。",
