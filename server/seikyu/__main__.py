@@ -19,10 +19,10 @@ def main() -> None:
     _leave_no_core()
     _fill_in()
     _spell_out()
-    from seikyu.app import find_patient, open_house
+    from seikyu.app import find_patient, open_house, open_to_stop
     from seikyu.surfaces.cli.commands import build
 
-    build(open_house, find_patient)()
+    build(open_house, find_patient, open_to_stop)()
 
 
 def _leave_no_core() -> None:

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from gate.stage import POLICY
-from seikyu.app import Home, find_patient, open_house
+from seikyu.app import Home, find_patient, open_house, open_to_stop
 from seikyu.sandbox import freee
 from seikyu.sandbox.invox import COMPANY_CODE
 from seikyu.sandbox.invox_oauth import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
@@ -115,7 +115,7 @@ base_url = "{self.invox_url}"
 
     def run(self, *arguments: str) -> Result:
         """A `seikyu` command in this process, as its `main` runs it."""
-        return CliRunner(env=self.environment).invoke(build(open_house, find_patient), arguments)
+        return CliRunner(env=self.environment).invoke(build(open_house, find_patient, open_to_stop), arguments)
 
     @contextmanager
     def opened(self) -> Generator[Home]:

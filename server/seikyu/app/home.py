@@ -13,7 +13,7 @@ import anyio
 
 from seikyu.errors import ConfigurationError, Lang, Text
 from seikyu.models import Clock, SystemClock
-from seikyu.settings import Settings, read_settings
+from seikyu.settings import Settings, read_place, read_settings
 from seikyu.spec import Effect, Principal, Tool, ToolAnswer
 
 if TYPE_CHECKING:
@@ -224,3 +224,12 @@ def open_house() -> Home:
         ConfigurationError: a file or a variable is wrong.
     """
     return Home(read_settings())
+
+
+def open_to_stop() -> Home:
+    """As `open_house`, whatever else of the configuration is wrong: only the database is needed to stop everything.
+
+    Raises:
+        ConfigurationError: where the database is cannot be told.
+    """
+    return Home(read_place())

@@ -5,7 +5,7 @@ accounts exist. Secrets are never here: they are in the vault.
 """
 
 from seikyu.settings.accounts import DEFAULT_BASE_URLS, read_connections
-from seikyu.settings.environment import default_config, read_environment, read_settings
+from seikyu.settings.environment import default_config, read_environment, read_place, read_settings, spoken
 from seikyu.settings.values import (
     LEAST_YEARS,
     LOOPBACK_HOSTS,
@@ -30,5 +30,7 @@ __all__ = [
     "default_config",
     "read_connections",
     "read_environment",
+    "read_place",
     "read_settings",
+    "spoken",
 ]

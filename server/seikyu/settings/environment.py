@@ -237,6 +237,28 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     )
 
 
+def read_place(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """As `read_settings`, but no more than where the state is: what stopping everything takes.
+
+    Raises:
+        ConfigurationError: even that cannot be told; no other place is taken for it.
+    """
+    folder = config or default_config()
+    env = read_environment(folder) if environ is None else environ
+    return Settings(
+        home=_path("SEIKYU_HOME", env.get("SEIKYU_HOME") or "~/.local/share/seikyu"),
+        config=folder,
+        requester=env.get("SEIKYU_REQUESTER") or _user_name(),
+        lang=_lang(env.get("SEIKYU_LANG")),
+        database_url=_database_url(env.get("SEIKYU_DATABASE_URL")),
+    )
+
+
+def spoken() -> Lang:
+    """The language to complain in while the settings cannot be read."""
+    return _lang(os.environ.get("SEIKYU_LANG"))
+
+
 def _batch(env: Mapping[str, str]) -> BatchCap:
     cap = BatchCap()
     count, yen = (

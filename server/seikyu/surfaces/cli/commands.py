@@ -81,9 +81,10 @@ class Seikyu(click.Group):
         try:
             return super().invoke(ctx)
         except SeikyuError as error:
+            from seikyu.settings import spoken
             from seikyu.surfaces.cli import screen
 
-            lang: Lang = getattr(ctx.obj, "lang", "ja")
+            lang: Lang = spoken() if ctx.obj is None else ctx.obj.lang
             screen.complain(error, lang)
             if ctx.invoked_subcommand == "serve":
                 screen.console(stderr=True).print(_LOOK.say(lang))
@@ -113,11 +114,16 @@ _SO_FAR: Final = Text(
 )
 
 
-def build(open_house: Callable[[], House], find_patient: Callable[[], Patient] | None = None) -> click.Group:
+def build(
+    open_house: Callable[[], House],
+    find_patient: Callable[[], Patient] | None = None,
+    open_to_stop: Callable[[], House] | None = None,
+) -> click.Group:
     """The command group; `open_house` reads the settings when a command runs.
 
-    `find_patient` does so for the doctor, who also comes when they cannot be read.
+    `find_patient` does so for the doctor, who also comes when they cannot be read, and `open_to_stop` for `freeze`.
     """
+    others = {"doctor": find_patient, "freeze": open_to_stop}
 
     @click.group(cls=Seikyu, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(__version__, prog_name="seikyu")
@@ -127,7 +133,6 @@ def build(open_house: Callable[[], House], find_patient: Callable[[], Patient] |
         if ctx.invoked_subcommand != "serve":
             gc.enable()  # a server wakes it once it has imported what it serves
         if ctx.obj is None:
-            is_for_doctor = ctx.invoked_subcommand == "doctor"
-            ctx.obj = find_patient() if find_patient is not None and is_for_doctor else open_house()
+            ctx.obj = (others.get(ctx.invoked_subcommand or "") or open_house)()
 
     return seikyu
