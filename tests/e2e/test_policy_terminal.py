@@ -42,6 +42,18 @@ def test_every_rule_is_explained_for_an_action_as_it_was_judged_and_as_it_would_
     ]
 
 
+def test_a_rule_that_moved_to_another_section_is_told_as_two(terminal: Terminal, tmp_path: Path) -> None:
+    moving = '[[{section}]]\nid = "moved"\nwhy = "moved"\namount_over = 1\n'
+    (tmp_path / "policy.toml").write_text(POLICY + moving.format(section="ask"), encoding="utf-8")
+    action = terminal.propose(amount=100_000)
+    (tmp_path / "policy.toml").write_text(POLICY + moving.format(section="deny"), encoding="utf-8")
+
+    lines = [line.split() for line in terminal.run("policy", "explain", action.id).output.splitlines()]
+
+    assert ["moved", "ask", "●", "moved"] in lines
+    assert ["moved", "deny", "●", "moved"] in lines
+
+
 def test_facts_in_a_file_are_explained_without_an_action(terminal: Terminal, tmp_path: Path) -> None:
     asked = tmp_path / "question.toml"
     operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'

@@ -228,3 +228,16 @@ def test_a_database_of_the_first_version_gains_the_kill_switch_and_the_indexes(t
         "action_totals",
         "freeze",
     ]
+
+
+def test_a_rule_that_allowed_and_asks_by_now_is_asked_about_for_the_first_time(tmp_path: Path) -> None:
+    with judged_by(tmp_path, "amount_over = 0") as stage:
+        allowing = '[[allow]]\nid = "known"\nwhy = "known"\namount_over = 0\n'
+        asks = stage.settings.policy_file.read_text(encoding="utf-8")
+        stage.settings.policy_file.write_text(asks + allowing, encoding="utf-8")
+        action = stage.approve(stage.propose("A-1", 1), stage.enrol("tanaka"))
+        stage.settings.policy_file.write_text(asks + allowing.replace("allow", "ask"), encoding="utf-8")
+
+        claim = stage.claims.take(action.id)
+
+        assert (action.state, claim, stage.find(action.id).state) == (State.APPROVED, None, State.AWAITING)

@@ -386,7 +386,7 @@ def _still_asked(before: Verdict, now: Verdict) -> Verdict:
 
 def _asked_anew(before: Verdict, now: Verdict) -> list[str]:
     """Rules that ask now and did not when the operators read the action."""
-    known = {rule.rule for rule in before.trace if rule.is_hit}
+    known = {rule.rule for rule in before.trace if rule.is_hit and rule.verdict == "ask"}
     return [rule.rule for rule in now.trace if rule.is_hit and rule.verdict == "ask" and rule.rule not in known]
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.gate.policy_faults import Places, at_line, decoded, faulty, read_as, told, unparsable
-from seikyu.gate.vocabulary import AskRule, Example, Facts, PolicyFile, Rule
+from seikyu.gate.vocabulary import OWN_RULES, AskRule, Example, Facts, PolicyFile, Rule
 from seikyu.spec import RuleTrace, Seat, Verdict
 
 MAX_BYTES: Final = 1024 * 1024
@@ -126,6 +126,14 @@ def _name_faults(file: PolicyFile, connections: Sequence[str] | None, places: Pl
                 ),
             )
         seen.add(rule.id)
+        if rule.id in OWN_RULES:
+            yield places.fault(
+                (section, place, "id"),
+                Text(
+                    f"規則 {rule.id}: この id は Seikyu 自身が使います。期待: 別の id",
+                    f"rule {rule.id}: this id is one of Seikyu's own; expected another",
+                ),
+            )
         for name in rule.operations:
             if name not in file.operations:
                 yield _unknown(places, (section, place, "operation"), rule, name, file.operations)

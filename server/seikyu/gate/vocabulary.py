@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from seikyu.gate.mandates import ROLE, same_person
+from seikyu.gate.mandates import ROLE, folded, same_person
 from seikyu.gate.policy_faults import wrong
 from seikyu.spec import Environment, ProviderName
 
@@ -58,6 +58,10 @@ LOOKS_AT: Final[Mapping[str, tuple[str, ...]]] = {
 Weekday: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
 _WEEKEND: Final = frozenset({"sat", "sun"})
+_WHOLE_DAY: Final = "00:00-24:00"
+
+OWN_RULES: Final = frozenset({"known-operation", "no-rule", "edited"})
+"""Ids the gate itself puts into a trace; a rule of the same id could not be told from them."""
 
 
 class Facts(BaseModel):
@@ -145,6 +149,39 @@ class Rule(BaseModel):
     def _has_a_condition(self) -> Self:
         if not (set(self.model_fields_set) - {"id", "why", "approvers", "role", "distinct"}):
             raise wrong("規則には条件が一つ以上必要です", "a rule needs at least one condition")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_hit(self) -> Self:
+        """A rule that no write can hit looks strict and does nothing."""
+        over, most = self.amount_over, self.amount_at_most
+        if over is not None and most is not None and over >= most:
+            raise wrong(
+                f"amount_over = {over} は amount_at_most = {most} より小さくします（両方に当たる金額がありません）",
+                f"amount_over = {over} must be below amount_at_most = {most}: no amount is both",
+            )
+        if self.amount_unknown is True and (over, most) != (None, None):
+            raise wrong(
+                "amount_unknown = true は amount_over・amount_at_most とともに成り立つことがありません",
+                "amount_unknown = true never holds together with amount_over or amount_at_most",
+            )
+        if self.outside_hours == _WHOLE_DAY and self.weekdays_only is not True:
+            raise wrong(
+                f'"{_WHOLE_DAY}" に時間外はありません。期待: 短い時間、または weekdays_only = true',
+                f'nothing is outside "{_WHOLE_DAY}"; expected shorter hours, or weekdays_only = true',
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_can_be_met(self) -> Self:
+        if self.requester is not None and not folded(self.requester):
+            raise wrong("requester が空です。期待: 人の名前", "requester is blank; expected a person's name")
+        for name in self.operations:
+            if self.provider is not None and not name.startswith(f"{self.provider}."):
+                raise wrong(
+                    f"operation {name!r} は provider {self.provider!r} の操作ではありません",
+                    f"operation {name!r} is not one of provider {self.provider!r}",
+                )
         return self
 
     def is_hit(self, facts: Facts) -> bool:

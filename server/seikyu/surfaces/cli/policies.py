@@ -107,9 +107,14 @@ def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
 
 def _trace_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """One line a rule: `●` hit, `·` not hit, blank where that policy has no such rule."""
-    rules: dict[str, RuleTrace] = {trace.rule: trace for verdict in reversed(verdicts) for trace in verdict.trace}
-    marks = [{trace.rule: "●" if trace.is_hit else "·" for trace in verdict.trace} for verdict in verdicts]
-    return [(rule, trace.verdict, *(mark.get(rule, "") for mark in marks), trace.why) for rule, trace in rules.items()]
+    marks = [{_named(trace): "●" if trace.is_hit else "·" for trace in verdict.trace} for verdict in verdicts]
+    whys = {_named(trace): trace.why for verdict in reversed(verdicts) for trace in verdict.trace}
+    return [(*named, *(mark.get(named, "") for mark in marks), why) for named, why in whys.items()]
+
+
+def _named(trace: RuleTrace) -> tuple[str, str]:
+    """A rule that moved to another section is another rule."""
+    return trace.rule, trace.verdict
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
