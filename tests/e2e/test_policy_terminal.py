@@ -54,6 +54,43 @@ def test_a_rule_that_moved_to_another_section_is_told_as_two(terminal: Terminal,
     assert ["moved", "deny", "●", "moved"] in lines
 
 
+def test_check_names_operations_that_are_none_and_rules_about_an_account_of_another_kind(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    rule = '[[deny]]\nid = "{id}"\nwhy = "{id}"\nconnection = "mfk-main"\n{more}\n'
+    rules = [
+        rule.format(id="other", more='provider = "freee"'),
+        rule.format(id="real", more='environment = "production"'),
+        rule.format(id="paper", more='operation = "invox.register_e_storage_document"'),
+        rule.format(id="fits", more='provider = "mfkessai"\nenvironment = "sandbox"'),
+    ]
+    listed = POLICY.replace("operations = [", 'operations = ["mfkessai.cancel", "invox.register_e_storage_document", ')
+    (tmp_path / "policy.toml").write_text(listed + "".join(rules), encoding="utf-8")
+
+    done = terminal.run("policy", "check", "--strict")
+
+    assert done.exit_code == 1
+    assert [line for line in done.output.splitlines() if "never hits" in line or "no operation" in line] == [
+        "Seikyu has no operation mfkessai.cancel.",
+        *(f"Rule {name} never hits: connection mfk-main is mfkessai, sandbox." for name in ("other", "real", "paper")),
+    ]
+
+
+def test_a_former_policy_is_compared_though_its_account_is_gone(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.propose(amount=100_000)
+    gone = '[[deny]]\nid = "gone"\nwhy = "gone"\nconnection = "mfk-gone"\n'
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text(POLICY + gone, encoding="utf-8")
+    new.write_text(POLICY, encoding="utf-8")
+
+    told = terminal.json("policy", "diff", str(old), str(new))
+    refused = terminal.run("policy", "diff", str(new), str(old))
+
+    assert (told["recorded"], told["changed"]) == (1, [])
+    assert refused.exit_code == 1
+    assert "connection 'mfk-gone' is not in connections.toml" in refused.output
+
+
 def test_facts_in_a_file_are_explained_without_an_action(terminal: Terminal, tmp_path: Path) -> None:
     asked = tmp_path / "question.toml"
     operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'
@@ -94,6 +131,7 @@ def test_check_names_every_side_no_example_tries_and_only_strict_fails(terminal:
         "Rule daily has no example at the limit daily_total_over, with daily_total = 300000.",
         "Rule daily has no example at the limit daily_total_over, with daily_total = 300001.",
         "Rule small has no example at the limit amount_at_most, with amount = 50001.",
+        "Rule large has no example that hits it and says approvers = 2.",
     ]
 
 

@@ -12,6 +12,7 @@ HEAD = 'schema = 1\nversion = "test"\noperations = ["mfkessai.create_transaction
 HITS = Text("当たる例", "example that hits it")
 MISSES = Text("当たらない例", "example that does not hit it")
 IN_HOURS = Text("時間内の例", "example inside its hours")
+ON_WEEKEND = Text("土日の時間内の例", "example inside its hours on a weekend")
 
 
 def ask(name: str, *conditions: str) -> str:
@@ -30,6 +31,10 @@ def gaps(*parts: str) -> list[Gap]:
 
 def at(name: str, fact: str, value: int) -> Text:
     return Text(f"{name} の境目、{fact} = {value} の例", f"example at the limit {name}, with {fact} = {value}")
+
+
+def at_time(time: str) -> Text:
+    return Text(f"outside_hours の境目、time = {time} の例", f"example at the limit outside_hours, with time = {time}")
 
 
 def naming(role: str) -> Text:
@@ -52,7 +57,7 @@ def test_without_examples_every_rule_lacks_all_of_them_in_the_order_of_the_rules
         Gap("books", at("amount_over", "amount", 11)),
         Gap("night", HITS),
         Gap("night", MISSES),
-        Gap("night", IN_HOURS),
+        *(Gap("night", at_time(time)) for time in ("08:59", "09:00", "17:59", "18:00")),
         Gap("books", naming("accounting")),
     ]
     assert found[0].text == Text("規則 never: 当たる例がありません。", "Rule never has no example that hits it.")
@@ -81,16 +86,67 @@ def test_an_example_tries_a_limit_only_when_the_other_conditions_of_the_rule_hol
     assert found == [Gap("large", at("amount_over", "amount", 10))]
 
 
-@pytest.mark.parametrize(
-    "facts,missing",
-    [('amount = 2, time = "12:00"', []), ('amount = 1, time = "12:00"', [IN_HOURS])],
-    ids=["in hours", "another condition keeps it away"],
-)
-def test_hours_are_tried_by_an_example_that_only_they_keep_away(facts: str, missing: list[Text]) -> None:
-    rule = ask("night", 'outside_hours = "09:00-18:00"', "amount_over = 1")
-    found = gaps(rule, example('amount = 2, time = "20:00"'), example('amount = 1, time = "20:00"'), example(facts))
+BORDERS = ("08:59", "09:00", "17:59", "18:00")
 
-    assert found == [Gap("night", text) for text in missing]
+
+@pytest.mark.parametrize("missing", BORDERS)
+def test_hours_are_tried_by_the_minutes_on_both_sides_of_where_they_begin_and_end(missing: str) -> None:
+    rule = ask("night", 'outside_hours = "09:00-18:00"', "amount_over = 1")
+    late = [example(f'amount = {amount}, time = "20:00"') for amount in (1, 2)]
+    tried = [*late, *(example(f'amount = {2 if time != missing else 1}, time = "{time}"') for time in BORDERS)]
+
+    assert gaps(rule, *tried, example("amount = 2")) == [Gap("night", at_time(missing))]
+    assert gaps(rule, *tried, example(f'amount = 2, time = "{missing}"')) == []
+
+
+@pytest.mark.parametrize(
+    "hours,times",
+    [("00:00-18:00", ("17:59", "18:00")), ("09:01-24:00", ("09:00", "09:01")), ("10:00-24:00", ("09:59", "10:00"))],
+)
+def test_midnight_has_no_other_side(hours: str, times: tuple[str, str]) -> None:
+    rule, tried = ask("night", f'outside_hours = "{hours}"'), [example(f'time = "{time}"') for time in times]
+
+    assert gaps(rule) == [Gap("night", gap) for gap in (HITS, MISSES, *map(at_time, times))]
+    assert gaps(rule, *tried) == []
+
+
+def test_a_week_is_tried_on_a_weekend_and_its_hours_on_a_weekday() -> None:
+    rule = ask("night", 'outside_hours = "09:00-18:00"', "weekdays_only = true")
+    tried = [example(f'time = "{time}"') for time in BORDERS]
+    weekend = [example(f'weekday = "sat", time = "{time}"') for time in BORDERS]
+
+    assert gaps(rule, *tried) == [Gap("night", ON_WEEKEND)]
+    assert gaps(rule, *tried, example('weekday = "sun", time = "18:00"')) == [Gap("night", ON_WEEKEND)]
+    assert gaps(rule, *tried, example('weekday = "sun"')) == []
+    assert gaps(rule, *weekend, example('time = "12:00"')) == [Gap("night", at_time(time)) for time in BORDERS]
+
+
+def test_where_only_the_weekend_has_no_hours_one_example_of_each_is_enough() -> None:
+    rule = ask("weekend", 'outside_hours = "00:00-24:00"', "weekdays_only = true")
+
+    assert gaps(rule, example('weekday = "sat"'), example('weekday = "mon"')) == []
+    assert gaps(rule, example('weekday = "sat"')) == [Gap("weekend", gap) for gap in (MISSES, IN_HOURS)]
+
+
+def test_votes_are_tried_by_an_example_that_says_how_many() -> None:
+    rule = ask("large", "duplicate = true", "approvers = 2")
+    other = ask("new", "first_with_customer = true", "approvers = 3")
+    missing = Text("approvers = 2 と書いた例", "example that hits it and says approvers = 2")
+    both = example("duplicate = true, first_with_customer = true", roles="approvers = 3\n")
+    rest = (example("amount = 1"), example("first_with_customer = true", roles="approvers = 3\n"))
+
+    assert gaps(rule, other, both, *rest) == [Gap("large", missing)]
+    assert gaps(rule, other, both, *rest, example("duplicate = true")) == [Gap("large", missing)]
+    assert gaps(rule, other, both, *rest, example("duplicate = true", roles="approvers = 2\n")) == []
+
+
+def test_distinct_is_tried_by_an_example_that_says_how_many() -> None:
+    rule = ask("books", "duplicate = true", 'role = "accounting"', "distinct = true")
+    roles, missing = "roles = { accounting = 1 }\n", "example that hits it and says approvers, for distinct"
+    rest = example("amount = 1")
+
+    assert [gap.example.en for gap in gaps(rule, rest, example("duplicate = true", roles=roles))] == [missing]
+    assert gaps(rule, rest, example("duplicate = true", roles=f"{roles}approvers = 1\n")) == []
 
 
 def test_a_role_is_tried_by_an_example_that_hits_its_rule_and_names_it() -> None:

@@ -57,7 +57,7 @@ LOOKS_AT: Final[Mapping[str, tuple[str, ...]]] = {
 
 Weekday: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
-_WEEKEND: Final = frozenset({"sat", "sun"})
+WEEKEND: Final = frozenset({"sat", "sun"})
 _WHOLE_DAY: Final = "00:00-24:00"
 
 OWN_RULES: Final = frozenset({"known-operation", "no-rule", "edited"})
@@ -208,7 +208,7 @@ class Rule(BaseModel):
         if self.outside_hours is None:
             return True
         begin, end = self.hours
-        is_weekend = self.weekdays_only is True and facts.weekday in _WEEKEND
+        is_weekend = self.weekdays_only is True and facts.weekday in WEEKEND
         return is_weekend or not begin <= facts.time < end
 
     def _thresholds(self, facts: Facts) -> list[bool]:

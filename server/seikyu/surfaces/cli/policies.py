@@ -16,7 +16,9 @@ from seikyu.gate.facts import gather_again
 from seikyu.gate.mandates import trusted
 from seikyu.gate.policy import Policy, parse_policy, parse_question, read_source, verdict_text
 from seikyu.gate.replays import REPLAY_DAYS, Change, Replay, replay
-from seikyu.models import jst_date, shown, yen_text
+from seikyu.gate.vocabulary import Rule
+from seikyu.models import Connection, jst_date, shown, yen_text
+from seikyu.providers.catalog import WRITE_OPERATIONS
 from seikyu.spec import RuleTrace, Verdict
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
@@ -35,6 +37,11 @@ def _policy(house: House, file: str | None) -> Policy:
     return parse_policy(read_source(path), str(path), [row.name for row in house.settings.connections])
 
 
+def _former(file: str) -> Policy:
+    """A policy that may name accounts that are gone by now."""
+    return parse_policy(read_source(Path(file)), file)
+
+
 @policy.command()
 @click.argument("file", required=False, type=_FILE)
 @click.option("--strict", is_flag=True, help="足りない例があれば失敗 / fail when an example is missing")
@@ -48,11 +55,39 @@ def check(house: House, file: str | None, *, strict: bool) -> None:
         f"{rules} rules, {len(found.file.example)} examples, all hold.",
     )
     screen.say(said, house.lang, "bold green")
-    missing = [gap.text for gap in untried(found.file)] + _unheld(house, found)
+    missing = (
+        [gap.text for gap in untried(found.file)] + _unknown(found) + _elsewhere(house, found) + _unheld(house, found)
+    )
     for gap in missing:
         screen.say(gap, house.lang, "yellow")
     if missing and strict:
         raise SystemExit(1)
+
+
+def _unknown(found: Policy) -> list[Text]:
+    """Operations there are not: a rule about one of them is about nothing."""
+    said = Text("操作 {} は Seikyu にありません。", "Seikyu has no operation {}.")
+    names = [shown(name, 60) for name in found.file.operations if name not in WRITE_OPERATIONS]
+    return [Text(said.ja.format(name), said.en.format(name)) for name in names]
+
+
+def _elsewhere(house: House, found: Policy) -> list[Text]:
+    """Rules about a connection that is of another provider or environment than they say: nothing hits them."""
+    return [
+        Text(
+            f"規則 {rule.id}: 接続 {row.name} は {row.provider}・{row.environment} のため、当たることがありません。",
+            f"Rule {rule.id} never hits: connection {row.name} is {row.provider}, {row.environment}.",
+        )
+        for rule in found.file.rules
+        for row in house.settings.connections
+        if row.name == rule.connection and not _is_about(rule, row)
+    ]
+
+
+def _is_about(rule: Rule, row: Connection) -> bool:
+    said = (rule.provider or row.provider, rule.environment or row.environment)
+    is_its_own = rule.operation is None or any(name.startswith(f"{row.provider}.") for name in rule.operations)
+    return said == (row.provider, row.environment) and is_its_own
 
 
 def _unheld(house: House, found: Policy) -> list[Text]:
@@ -136,7 +171,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
 @click.pass_obj
 def diff(house: House, old: str, new: str, *, as_json: bool) -> None:
     """方針を比較 / Which decisions of the last 90 days would have been others."""
-    rooms, before, after = house.rooms(), _policy(house, old), _policy(house, new)
+    rooms, before, after = house.rooms(), _former(old), _policy(house, new)
     with rooms.store.read() as tx:
         found = replay(tx, before, after, rooms.clock.now())
     notes = _notes(found, before, after)
