@@ -140,6 +140,7 @@ def test_distinct_seats_add_up_to_the_votes_unless_a_rule_asks_for_more() -> Non
         ("customer_daily_total_over = 10", {"customer_daily_total": 11}, {"customer_daily_total": 10}),
         ("customer_monthly_total_over = 10", {"customer_monthly_total": 11}, {"customer_monthly_total": 10}),
         ("connection_daily_total_over = 10", {"connection_daily_total": 11}, {"connection_daily_total": 10}),
+        ("connection_monthly_total_over = 10", {"connection_monthly_total": 11}, {"connection_monthly_total": 10}),
         ("split_total_over = 10", {"split_total": 11}, {"split_total": 10}),
         ('outside_hours = "09:00-18:00"', {"time": "08:59"}, {"time": "09:00"}),
         ('outside_hours = "09:00-18:00"', {"time": "18:00"}, {"time": "17:59"}),

@@ -93,6 +93,7 @@ def test_of_a_first_sale_every_fact_is_of_itself_alone(stage: Stage) -> None:
         customer_daily_total=100,
         customer_monthly_total=100,
         connection_daily_total=100,
+        connection_monthly_total=100,
         split_total=100,
         first_with_customer=True,
         new_destination=True,
@@ -123,6 +124,7 @@ def test_every_total_adds_what_it_is_about_and_each_twin_is_named(stage: Stage) 
         "customer_daily_total": 100 + 100 + 20 + 40_000,
         "customer_monthly_total": 100 + 100 + 20 + 40_000 + 1,
         "connection_daily_total": 100 + 100 + 20 + 3_000,
+        "connection_monthly_total": 100 + 100 + 20 + 3_000 + 1,
         "split_total": 100 + 100 + 40_000,
     }
     assert (found.twins, found.facts.duplicate, found.facts.first_with_customer) == ((twin.id,), True, False)

@@ -56,6 +56,7 @@ TOTALS = {
     "customer_daily_total_over": ("customer", "day"),
     "customer_monthly_total_over": ("customer", "month"),
     "connection_daily_total_over": ("connection", "day"),
+    "connection_monthly_total_over": ("connection", "month"),
     "split_total_over": ("requester and customer", "day"),
 }
 

@@ -59,6 +59,7 @@ TOTALS: Mapping[str, Callable[[Sale], bool]] = {
     "customer_daily_total": lambda sale: sale.is_theirs and sale.is_today,
     "customer_monthly_total": lambda sale: sale.is_theirs,
     "connection_daily_total": lambda sale: sale.connection == "mfk-main" and sale.is_today,
+    "connection_monthly_total": lambda sale: sale.connection == "mfk-main",
     "split_total": lambda sale: sale.is_mine and sale.is_theirs and sale.is_today,
 }
 

@@ -40,6 +40,7 @@ OVER: Final[Mapping[str, str]] = {
     "customer_daily_total_over": "customer_daily_total",
     "customer_monthly_total_over": "customer_monthly_total",
     "connection_daily_total_over": "connection_daily_total",
+    "connection_monthly_total_over": "connection_monthly_total",
     "split_total_over": "split_total",
 }
 """Conditions that hold above their number, and the fact each looks at. A fact nobody knows is never above."""
@@ -89,6 +90,7 @@ class Facts(BaseModel):
     customer_monthly_total: int = 0
     connection_daily_total: int = 0
     """Yen of this connection today, by anybody, this action included."""
+    connection_monthly_total: int = 0
     split_total: int = 0
     """Yen of this requester to this customer today, this action included: one sale cut into several."""
     first_with_customer: bool = False
@@ -126,6 +128,7 @@ class Rule(BaseModel):
     customer_daily_total_over: _Amount | None = None
     customer_monthly_total_over: _Amount | None = None
     connection_daily_total_over: _Amount | None = None
+    connection_monthly_total_over: _Amount | None = None
     split_total_over: _Amount | None = None
     duplicate: bool | None = None
     first_with_customer: bool | None = None

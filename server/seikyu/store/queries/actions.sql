@@ -118,13 +118,14 @@ ORDER BY id LIMIT :limit;
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
 -- name: totals^
--- all six at once, for each is a journey to another machine; `doubtful` is what awaits approval anew and may have left
+-- all seven at once, for each is a journey to another machine; `doubtful` is what awaits approval anew and may have left
 SELECT
     of_requester.of_day + doubtful.requester_day AS daily_total,
     of_requester.of_month + doubtful.requester_month AS monthly_total,
     of_customer.of_day + doubtful.customer_day AS customer_daily_total,
     of_customer.of_month + doubtful.customer_month AS customer_monthly_total,
     of_connection.of_day + doubtful.connection_day AS connection_daily_total,
+    of_connection.of_month + doubtful.connection_month AS connection_monthly_total,
     of_customer.split + doubtful.split AS split_total
 FROM (
     SELECT
@@ -150,9 +151,11 @@ FROM (
     ) AS counted
     WHERE id <> :except_id
 ) AS of_customer CROSS JOIN (
-    SELECT coalesce(sum(amount), 0) AS of_day
+    SELECT
+        coalesce(sum(amount), 0) AS of_month,
+        coalesce(sum(CASE WHEN jst_day = :today THEN amount END), 0) AS of_day
     FROM action
-    WHERE connection = :connection AND jst_day BETWEEN :today AND :today AND id <> :except_id
+    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day AND id <> :except_id
     AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ) AS of_connection CROSS JOIN (
     SELECT
@@ -161,6 +164,7 @@ FROM (
         coalesce(sum(CASE WHEN jst_day = :today AND is_theirs = 1 THEN amount END), 0) AS customer_day,
         coalesce(sum(CASE WHEN is_theirs = 1 THEN amount END), 0) AS customer_month,
         coalesce(sum(CASE WHEN jst_day = :today AND connection = :connection THEN amount END), 0) AS connection_day,
+        coalesce(sum(CASE WHEN connection = :connection THEN amount END), 0) AS connection_month,
         coalesce(sum(CASE WHEN jst_day = :today AND is_mine = 1 AND is_theirs = 1 THEN amount END), 0) AS split
     FROM (
         SELECT
