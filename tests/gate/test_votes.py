@@ -166,7 +166,8 @@ def test_each_refusal_says_what_is_so_that_nothing_was_recorded_and_what_to_do(
         f"sato may not decide this for tanaka now. {none} `seikyu operator list` shows what is lent.",
         f"Nobody decides on their own request. {none} Ask another operator.",
         f"Your decision is recorded already. {none} Wait for the others.",
-        f"{action.id} is waiting for approval. {none} This cannot be decided.",
+        f"{action.id} is waiting for approval. {none} Nothing is sent before the last approval: to stop it,"
+        " reject it or return it.",
         f"{action.id} has expired. {none} Ask for it to be proposed again.",
     ]
     assert len(votes(stage, action)) == 1

@@ -26,6 +26,11 @@ Decision: TypeAlias = Literal["approve", "reject", "return", "revoke", "resolve"
 
 _LOST = Text("データベースとの接続が切れました。", "The connection to the database was lost.")
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
+_NOT_NOW = Text("この決定はできません。", "This cannot be decided.")
+_UNDECIDED = Text(
+    "まだ送信されません。止めるには却下（reject）か差戻し（return）にしてください。",
+    "Nothing is sent before the last approval: to stop it, reject it or return it.",
+)
 _DECIDED_IN: Final = {"revoke": State.APPROVED, "resolve": State.MANUAL_REVIEW}
 VIA_SLACK: Final = "slack"
 MAX_REASON: Final = 500
@@ -145,7 +150,7 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
         stands = STATE_TEXT[action.state]
         raise _refuse(
             Text(f"{action.id} は「{stands.ja}」です。", f"{action.id} is {stands.en}."),
-            Text("この決定はできません。", "This cannot be decided."),
+            _UNDECIDED if (ballot.decision, action.state) == ("revoke", State.AWAITING) else _NOT_NOW,
         )
     if len(ballot.reason) > MAX_REASON:
         raise _refuse(
