@@ -312,6 +312,20 @@ def test_several_approved_are_executed_one_after_the_other(terminal: Terminal) -
     assert "seikyu connect mfk-main" in terminal.json("show", second.id)["outcome"]
 
 
+def test_an_approval_that_the_rules_void_before_the_send_is_told_with_the_reason(terminal: Terminal) -> None:
+    alone, first, second = (terminal.propose(f"AAAA-000{number}") for number in range(3))
+    stricter = POLICY.replace("amount_over = 1_000_000", "amount_over = 99_999")
+    terminal.home.settings.policy_file.write_text(stricter, encoding="utf-8")
+
+    one = terminal.run("approve", alone.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+    many = terminal.run("approve", first.id, second.id, "--by", "tanaka", secret_fd=PASSPHRASE)
+
+    said = "the approval is void, and it has to be approved again (revision 2: large: large)"
+    assert (one.exit_code, many.exit_code) == (0, 0)
+    assert [" ".join(done.stdout.split()).count(said) for done in (one, many)] == [1, 2]
+    assert terminal.json("show", alone.id)["missing"] == "2 operators"
+
+
 def test_a_batch_above_the_cap_or_with_a_wrong_passphrase_approves_nothing(terminal: Terminal) -> None:
     large = [terminal.propose(f"AAAA-000{n}", 4_000_000) for n in range(3)]
 

@@ -157,6 +157,7 @@ def test_each_refusal_says_what_is_so_that_nothing_was_recorded_and_what_to_do(
     told.append(refused(stage, ballot(action), sato))
 
     none = "No decision was recorded."
+    before_the_last = "Nothing is sent before the last approval: to stop it, reject it or return it."
     assert told == [
         f"{decided.id} is rejected. {none} This cannot be decided.",
         f"A reason has at most 500 characters. {none}",
@@ -166,8 +167,7 @@ def test_each_refusal_says_what_is_so_that_nothing_was_recorded_and_what_to_do(
         f"sato may not decide this for tanaka now. {none} `seikyu operator list` shows what is lent.",
         f"Nobody decides on their own request. {none} Ask another operator.",
         f"Your decision is recorded already. {none} Wait for the others.",
-        f"{action.id} is waiting for approval. {none} Nothing is sent before the last approval: to stop it,"
-        " reject it or return it.",
+        f"{action.id} is waiting for approval. {none} {before_the_last}",
         f"{action.id} has expired. {none} Ask for it to be proposed again.",
     ]
     assert len(votes(stage, action)) == 1

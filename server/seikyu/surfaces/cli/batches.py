@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seikyu.errors import SeikyuError, Text, VoteRefused
+from seikyu.errors import NOTHING, SeikyuError, Text, VoteRefused
 from seikyu.gate import freezing, operators
 from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.batches import Batch, Line, Result
@@ -41,12 +41,13 @@ def approve_all(house: House, action_ids: Sequence[str], by: Approver, carry_out
     _show(house, batch)
     if batch.fault is not None:
         raise VoteRefused(batch.fault, written=_NONE)
+    shown_as = {item.action_id: item.revision for item in batch.items}
     results = {line.action_id: Result(line.action_id, None, line.error) for line in batch.lines}
     try:
         for result in _cast(house, batch, by):
             results[result.action_id] = _carried_out(house, result, carry_out)
             if not as_json:
-                _tell(house, results[result.action_id])
+                _tell(house, results[result.action_id], shown_as[result.action_id])
     finally:
         rooms.anchors.keep_up(at_once=True)
     if as_json:
@@ -131,7 +132,20 @@ def _about(card: Card) -> Text:
     )
 
 
-def _tell(house: House, result: Result) -> None:
+def asked_again(action: Action, revision: int) -> Text:
+    """Why a request waits although enough have approved `revision` of it; empty when it does not."""
+    if action.state is not State.AWAITING or action.revision == revision:
+        return NOTHING
+    why = "; ".join(action.decision.why)
+    return Text(
+        "送信の直前に承認の条件が変わっていたため、承認は無効になりました。"
+        f"もう一度承認が必要です（第{action.revision}版: {why}）。",
+        "Its conditions changed before it was sent: the approval is void, and it has to be approved again"
+        f" (revision {action.revision}: {why}).",
+    )
+
+
+def _tell(house: House, result: Result, revision: int) -> None:
     if result.action is None:
         said, style = _why(result), "bold red"
     else:
@@ -139,6 +153,8 @@ def _tell(house: House, result: Result) -> None:
         said, style = state, screen.STATE_STYLE.get(result.action.state, "white")
         said = said if result.action.outcome_text is None else said + Text(" ", "") + result.action.outcome_text
         said = said if result.error is None else said + result.error.what
+        again = asked_again(result.action, revision)
+        said = said if again is NOTHING else said + Text(" ", "") + again
     screen.say(Text(f"{result.action_id}  {said.ja}", f"{result.action_id}  {said.en}"), house.lang, style)
 
 

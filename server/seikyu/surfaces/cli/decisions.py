@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from seikyu.errors import NotAllowed, SeikyuError, Text
+from seikyu.errors import NOTHING, NotAllowed, SeikyuError, Text
 from seikyu.gate import freezing, operators
 from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.cards import japan_time
@@ -17,7 +17,7 @@ from seikyu.gate.execution import is_settled
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.models import moment, shown, yen_text
 from seikyu.surfaces.cli import screen
-from seikyu.surfaces.cli.batches import Approver, approve_all
+from seikyu.surfaces.cli.batches import Approver, approve_all, asked_again
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.secrets import read_secret
 
@@ -160,7 +160,7 @@ def approve(
         carry_out = partial(_run_out, house)
         approve_all(house, action_ids, by, carry_out, as_json=as_json)
         return
-    action = _decide(
+    action = voted = _decide(
         house, action_id, "approve", operator=operator, reason=reason, secret_fd=secret_fd, acting_for=acting_for
     )
     try:
@@ -169,6 +169,9 @@ def approve(
     finally:
         house.rooms().anchors.keep_up(at_once=True)
     _report(house, action, as_json=as_json)
+    again = asked_again(action, voted.revision)
+    if again is not NOTHING and not as_json:
+        screen.say(again, house.lang, "yellow")
     if action.state not in {State.AWAITING, State.SUCCEEDED}:
         raise SystemExit(3)
 
