@@ -266,9 +266,10 @@ def test_a_delegate_approves_for_the_lender_and_a_ceiling_says_no_with_the_reaso
     assert (card["votes"], card["missing"]) == (["sato (for tanaka until 2099-12-31)"], "1 operator")
 
 
-def test_check_names_a_role_that_nobody_holds(terminal: Terminal) -> None:
+def test_check_names_a_role_that_nobody_or_too_few_hold(terminal: Terminal) -> None:
     roles = 'roles = ["accounting"]\n[[ask]]\nid = "books"\nwhy = "books"\namount_over = 1\nrole = "accounting"\n'
-    policy = POLICY.replace("[[deny]]", f"{roles}[[deny]]", 1)
+    two = roles.partition("\n")[2].replace('"books"', '"two"') + "approvers = 2\n"
+    policy = POLICY.replace("[[deny]]", f"{roles}{two}[[deny]]", 1)
     terminal.home.settings.policy_file.write_text(policy, encoding="utf-8")
 
     before = terminal.run("policy", "check")
@@ -279,7 +280,9 @@ def test_check_names_a_role_that_nobody_holds(terminal: Terminal) -> None:
     after = terminal.run("policy", "check")
 
     assert "No operator holds the role accounting." in before.output
+    assert "asks for 2 accounting" not in before.output
     assert "No operator holds" not in after.output
+    assert "Rule two asks for 2 accounting; 1 operator(s) hold that role." in after.output
 
 
 def test_several_are_shown_with_their_total_and_each_result_is_told(terminal: Terminal) -> None:

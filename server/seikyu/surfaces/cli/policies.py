@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -91,13 +92,25 @@ def _is_about(rule: Rule, row: Connection) -> bool:
 
 
 def _unheld(house: House, found: Policy) -> list[Text]:
-    """Roles that nobody holds: what asks for them waits for ever."""
+    """Roles that too few people hold: what asks for them waits for ever."""
     if not found.file.roles:
         return []
     with house.rooms().store.read() as tx:
-        held = {role for one in trusted(tx).values() for role in one.roles}
-    said = Text("役割 {} を持つ操作者がいません。", "No operator holds the role {}.")
-    return [Text(said.ja.format(role), said.en.format(role)) for role in found.file.roles if role not in held]
+        held = Counter(role for one in trusted(tx).values() for role in one.roles)
+    nobody = [
+        Text(f"役割 {role} を持つ操作者がいません。", f"No operator holds the role {role}.")
+        for role in found.file.roles
+        if not held[role]
+    ]
+    few = [
+        Text(
+            f"規則 {rule.id}: 役割 {rule.role} を持つ操作者は{held[rule.role]}名で、{rule.approvers}名に足りません。",
+            f"Rule {rule.id} asks for {rule.approvers} {rule.role}; {held[rule.role]} operator(s) hold that role.",
+        )
+        for rule in found.file.ask
+        if rule.role is not None and 0 < held[rule.role] < rule.approvers
+    ]
+    return nobody + few
 
 
 @policy.command()
