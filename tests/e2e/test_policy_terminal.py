@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from e2e.terminal import Terminal
 from gate.stage import POLICY
+from seikyu.errors import Lang
 from seikyu.gate.actions import Action
 from seikyu.gate.policy import parse_policy
 from seikyu.gate.replays import replay
@@ -40,6 +44,32 @@ def test_every_rule_is_explained_for_an_action_as_it_was_judged_and_as_it_would_
         ["per-day", "ask", "·"],
         ["daily", "ask", "·"],
     ]
+
+
+@pytest.mark.parametrize(
+    "lang,asked,denied",
+    [
+        (
+            "ja",
+            ["no-rule", "承認", "●", "●", "どの規則にも当たらない"],
+            ["known-operation", "拒否", "·", "·", "方針にない操作"],
+        ),
+        (
+            "en",
+            ["no-rule", "ask", "●", "●", "no", "rule", "applies"],
+            ["known-operation", "deny", "·", "·", "not", "in", "the", "policy"],
+        ),
+    ],
+)
+def test_the_gates_own_rules_are_told_in_the_language_of_the_operator(
+    terminal: Terminal, lang: Lang, asked: list[str], denied: list[str]
+) -> None:
+    action = terminal.propose(amount=100_000)
+    terminal.home.settings = replace(terminal.home.settings, lang=lang)
+
+    lines = [line.split() for line in terminal.run("policy", "explain", action.id).output.splitlines()]
+
+    assert (asked in lines, denied in lines) == (True, True)
 
 
 def test_a_rule_that_moved_to_another_section_is_told_as_two(terminal: Terminal, tmp_path: Path) -> None:

@@ -127,12 +127,20 @@ def explain(house: House, what: str, *, as_json: bool) -> None:
     for when, verdict in verdicts.items():
         screen.say(_WHEN[when] + verdict_text(verdict), house.lang, f"bold {_STYLE[verdict.kind]}")
     columns = [Text("規則", "rule"), Text("判定", "verdict"), *(_WHEN[when] for when in verdicts), Text("理由", "why")]
-    rows = _trace_rows(list(verdicts.values()))
+    rows = _trace_rows(house, list(verdicts.values()))
     screen.table(Text("規則", "Rules").say(house.lang), [name.say(house.lang).rstrip(" :：") for name in columns], rows)
 
 
 _WHEN: Final = {"then": Text("申請時：", "then:"), "now": Text("現在：", "now:")}
 _STYLE: Final = {"allow": "green", "ask": "yellow", "deny": "red"}
+_SAYS: Final = {"allow": Text("自動", "allow"), "ask": Text("承認", "ask"), "deny": Text("拒否", "deny")}
+_OWN_WHY: Final = {
+    "known-operation": Text("方針にない操作", "not in the policy"),
+    "no-rule": Text("どの規則にも当たらない", "no rule applies"),
+    "edited": Text("修正した人以外の承認が必要です", "it was edited: somebody else has to approve it"),
+    "target_changed": Text("提供元の内容が承認の後に変わりました", "it changed at the provider after it was approved"),
+}
+"""Why the gate's own rules are there; an operator's are said in the operator's words."""
 
 
 def _answer(house: House, path: Path) -> Verdict:
@@ -153,11 +161,19 @@ def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
     return {"then": action.decision, "now": current.decide(situation.facts)}
 
 
-def _trace_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+def _trace_rows(house: House, verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """One line a rule: `●` hit, `·` not hit, blank where that policy has no such rule."""
     marks = [{_named(trace): "●" if trace.is_hit else "·" for trace in verdict.trace} for verdict in verdicts]
-    whys = {_named(trace): trace.why for verdict in reversed(verdicts) for trace in verdict.trace}
-    return [(*named, *(mark.get(named, "") for mark in marks), why) for named, why in whys.items()]
+    rules = {_named(trace): trace for verdict in reversed(verdicts) for trace in verdict.trace}
+    return [
+        (
+            trace.rule,
+            _SAYS[trace.verdict].say(house.lang),
+            *(mark.get(named, "") for mark in marks),
+            _OWN_WHY.get(trace.rule, Text(trace.why, trace.why)).say(house.lang),
+        )
+        for named, trace in rules.items()
+    ]
 
 
 def _named(trace: RuleTrace) -> tuple[str, str]:
