@@ -72,6 +72,17 @@ def test_the_gates_own_rules_are_told_in_the_language_of_the_operator(
     assert (asked in lines, denied in lines) == (True, True)
 
 
+def test_an_action_whose_account_is_gone_is_explained_as_it_was_judged_and_says_so(terminal: Terminal) -> None:
+    action = terminal.propose(amount=100_000)
+    terminal.home.settings = replace(terminal.home.settings, connections=())
+
+    done = terminal.run("policy", "explain", action.id)
+
+    assert "then: ask, 1 approver(s)" in done.stdout
+    assert "now:" not in done.stdout
+    assert "Connection mfk-main or operation mfkessai.cancel_transaction is gone" in " ".join(done.stderr.split())
+
+
 def test_a_rule_that_moved_to_another_section_is_told_as_two(terminal: Terminal, tmp_path: Path) -> None:
     moving = '[[{section}]]\nid = "moved"\nwhy = "moved"\namount_over = 1\n'
     (tmp_path / "policy.toml").write_text(POLICY + moving.format(section="ask"), encoding="utf-8")

@@ -155,6 +155,11 @@ def _then_and_now(house: House, action_id: str) -> dict[str, Verdict]:
         connection = house.settings.connection(action.connection)
         operation = rooms.operations.get(action.operation)
         if connection is None or operation is None:
+            gone = Text(
+                f"接続 {action.connection} または操作 {action.operation} が今はないため、現在の判定はありません。",
+                f"Connection {action.connection} or operation {action.operation} is gone: nothing judges it now.",
+            )
+            screen.console(stderr=True).print(gone.say(house.lang), style="yellow")
             return {"then": action.decision}
         days = current.file.duplicate_days
         situation = gather_again(tx, action, connection, operation, now=rooms.clock.now(), duplicate_days=days)
