@@ -156,6 +156,26 @@ def test_ctrl_c_while_the_code_is_exchanged_gives_back_what_comes_of_it(tmp_path
 
 
 @pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
+def test_a_window_that_is_closed_while_the_code_is_exchanged_gives_back_what_comes_of_it(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        held = desk.portal.call(_held, desk)
+        desk.wire.plays(TOKEN, held)
+        follow(begin(typist, desk))
+        desk.portal.call(held.begun.wait)
+        for _ in range(2):  # from the shell and from the kernel
+            typist.process.send_signal(end)
+        desk.portal.call(held.let_go)
+
+        found = (typist.leaves(), desk.state(), desk.oauth.living)
+        assert found == (130, "missing", 0), typist.seen
+
+
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
 def test_a_window_that_is_closed_at_the_question_gives_back_what_came(tmp_path: Path, end: signal.Signals) -> None:
     with (
         open_desk(tmp_path, "freee") as desk,

@@ -22,7 +22,7 @@ from seikyu.surfaces.cli.house import House, Logins
 from seikyu.surfaces.cli.loopback import Loopback, is_loopback
 from seikyu.surfaces.cli.secrets import read_secret
 from seikyu.surfaces.cli.serving import INTERRUPTED
-from seikyu.surfaces.cli.stopping import stopped_by_signals
+from seikyu.surfaces.cli.stopping import ended_like_ctrl_c, stopped_by_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,10 @@ def log_in(house: House, connection: Connection, how: Ways) -> None:
     with unless_stopped(house, KEPT):
         say_prepared(house, logins)
         consent, code = _consented(house, logins, connection, how)
-        arrival = house.run(lambda: logins.arrive(consent, code))
-        _look_at(house, logins, arrival, how)
-    with unless_stopped(house, _MAYBE_KEPT):
+        with ended_like_ctrl_c():
+            arrival = house.run(lambda: logins.arrive(consent, code))
+            _look_at(house, logins, arrival, how)
+    with unless_stopped(house, _MAYBE_KEPT), ended_like_ctrl_c():
         house.run(lambda: logins.keep(arrival))
     say_connected(house, logins, connection, _account_text(arrival))
     if arrival.answer.refresh_token is None:

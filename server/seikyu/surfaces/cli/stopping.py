@@ -40,6 +40,27 @@ def stopped_by_signals() -> Generator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def ended_like_ctrl_c() -> Generator[None]:
+    """Let a closed window, or the order to end, stop what runs inside as Ctrl+C does; the main thread's.
+
+    Once: the shell and the kernel may both tell of a window, and a second Ctrl+C breaks off what gives tokens back.
+    """
+    is_heard = threading.Event()
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        if not is_heard.is_set():
+            is_heard.set()
+            signal.raise_signal(signal.SIGINT)
+
+    former = {number: signal.signal(number, hear) for number in ENDINGS if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 class _Stop:
     def __init__(self) -> None:
         self.is_heard = threading.Event()
