@@ -56,7 +56,7 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 
 _UNTRUSTED: Final = Text(
-    "証明書を信頼できません(途中の機器が通信を検査しているか、時計が違います)",
+    "証明書を信頼できません（途中の機器が通信を検査しているか、時計が違います）",
     "its certificate is not trusted (something in between inspects what is sent, or a clock is wrong)",
 )
 _UNREADABLE: Final = Text("応答が読めない形です", "its answer cannot be read")

@@ -39,7 +39,7 @@ _TOO_MANY_REQUESTS: Final = 429
 _CLIENT_CANCELED: Final = 499
 _HINTS: Final = {
     403: Text(
-        "契約プラン(プロフェッショナル)とAPIの権限を確認してください。",
+        "契約プラン（プロフェッショナル）とAPIの権限を確認してください。",
         "Check the plan (professional) and the scopes of the connection.",
     ),
     413: Text("書類を小さくしてください。", "Make the document smaller."),

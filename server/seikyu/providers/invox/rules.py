@@ -96,7 +96,7 @@ def check_request_size(body: Mapping[str, Any], document_size: int) -> None:
         return
     raise InvalidArguments(
         Text(
-            f"書類({document_size:,}バイト)を含むリクエストは{length:,}バイトになり、"
+            f"書類（{document_size:,}バイト）を含むリクエストは{length:,}バイトになり、"
             f"invoxの上限{MAX_REQUEST_BYTES:,}バイトを超えます。",
             f"With the document ({document_size:,} bytes) the request would be {length:,} bytes; "
             f"invox accepts {MAX_REQUEST_BYTES:,}.",
