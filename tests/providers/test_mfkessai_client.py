@@ -418,6 +418,15 @@ async def test_nothing_under_the_number_is_absent() -> None:
     assert reader.asked == [("list_transactions", {"number": "INV-1"})]
 
 
+@pytest.mark.parametrize("says", [{"total": 1}, {"has_next": True}])
+async def test_an_empty_list_that_says_there_is_something_proves_nothing(says: Json) -> None:
+    empty = page()
+    reader = FakeReader({"list_transactions": {**empty, "pagination": {**empty["pagination"], **says}}})
+
+    with pytest.raises(ProviderUnavailable, match="says that it is not"):
+        await find_registered(reader, registration())
+
+
 async def test_the_same_transaction_is_done_although_the_sign_of_the_return_moved() -> None:
     reader = FakeReader({"list_transactions": page(transaction())})
 

@@ -81,6 +81,12 @@ class Page(_Answer, Generic[ItemT]):
     def total(self) -> int | None:
         return self.pagination.total if self.pagination else None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it says that there is nothing: no item here, none on a further page, none counted."""
+        has_more = self.pagination is not None and (self.pagination.has_next or bool(self.pagination.total))
+        return not self.items and not has_more
+
 
 class PaymentMethod(_Answer):
     """How a customer pays. One of the two keys is filled; what is in it (bank accounts) is left unread."""

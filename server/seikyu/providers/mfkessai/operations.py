@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from seikyu.errors import Text
+from seikyu.errors import ProviderUnavailable, Text
 from seikyu.models import shown
 from seikyu.providers.mfkessai.models import (
     Billing,
@@ -49,12 +49,18 @@ _MOST_NAMED: Final = 5
 
 
 async def find_registered(reader: Reader, request: ProviderRequest) -> Finding:
-    """Look for our transaction by its number: unique per seller, kept even after a cancellation."""
+    """Look for our transaction by its number: unique per seller, kept even after a cancellation.
+
+    Raises:
+        ProviderUnavailable: an empty list that counts some, or has a further page, tells nothing.
+    """
     number = payload_of(request).number
     page = await reader.read(LIST_TRANSACTIONS, query=[("number", number)])
     match page.items:
-        case ():
+        case () if page.is_nothing:
             return Absent()
+        case ():
+            raise _contradictory()
         case (found,):
             return compare_registration(request, found)
         case several:
@@ -65,6 +71,15 @@ async def find_registered(reader: Reader, request: ProviderRequest) -> Finding:
                     f"MFK has {len(several)} transactions under this number ({ids}); a person must look.",
                 )
             )
+
+
+def _contradictory() -> ProviderUnavailable:
+    return ProviderUnavailable(
+        Text(
+            "MFKの一覧は空ですが、件数か続きがあるとも言っています。", "MFK's list is empty, and says that it is not."
+        ),
+        Text("しばらくしてからもう一度お試しください。", "Try again in a while."),
+    )
 
 
 async def find_canceled(reader: Reader, request: ProviderRequest) -> Finding:
