@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from seikyu.gate import mandates, votes
-from seikyu.gate.actions import Action, State, find, move, text_json, verdict_json
+from seikyu.errors import NotAllowed, Text
+from seikyu.gate import freezing, mandates, votes
+from seikyu.gate.actions import Action, State, find, move, row_of, text_json, verdict_json
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Client, Executor
 from seikyu.gate.mandates import People
@@ -28,6 +29,16 @@ class OpenGuard(Claims):
 
     def guard(self, claim: Claim) -> None:
         pass
+
+
+class EndlessLease(Claims):
+    """The fence does not look at the clock."""
+
+    def _check(self, tx: Tx, claim: Claim) -> Row:
+        row = row_of(tx, claim.action.id)
+        if (row["state"], row["epoch"]) != (State.EXECUTING.value, claim.epoch) or freezing.standing(tx) is not None:
+            raise NotAllowed(Text("失効", "lost"))
+        return row
 
 
 class AnyEpoch(Claims):
@@ -250,6 +261,7 @@ def _bug(words: str, *troubles: str, **rooms: Any) -> Bug:
 
 BUGS: Final[Mapping[str, Bug]] = {
     "the fence always opens": _bug("while everything was frozen", "freeze", "stalls", claims=OpenGuard),
+    "the fence forgets the lease": _bug("left after its lease", "stalls", claims=EndlessLease),
     "an answer is recorded in another's claim": _bug("nobody can know", "stalls", "jumps", claims=AnyEpoch),
     "an unknown outcome is claimed": _bug("left again after", "provider", claims=AnyState),
     "votes count without their revision": _bug("votes", "policy", claims=SameRevision),

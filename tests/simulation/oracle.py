@@ -20,6 +20,7 @@ from simulation.scheduler import WallClock
 
 QUIET_S: Final = 60
 APPROVED_S: Final = 24 * 3600
+LEASE_S: Final = 90
 
 NOT_WRITTEN: Final = frozenset({"denied", "rejected", "returned", "withdrawn", "revoked", "expired", "failed"})
 SETTLED: Final = NOT_WRITTEN | {"succeeded"}
@@ -87,6 +88,7 @@ class Asked:
     claims: int = 0
     claimed_day: date | None = None
     claimed_order: int = 0
+    claimed_at: datetime | None = None
     limit: int = 0
     left: int = 0
     left_in_claim: bool = False
@@ -97,14 +99,12 @@ class Asked:
     def __post_init__(self) -> None:
         self.call = self.fields
         """As it was asked for first, whatever was made of it since."""
+        self.forms = [self.fields]
+        """Everything it has been."""
 
     @property
     def amount(self) -> int:
         return int(self.fields["amount"])
-
-    @property
-    def tag(self) -> str:
-        return str(self.fields["memo"])
 
     def is_approved_with(self, loan: Loan) -> bool:
         return any((vote.acting_for, vote.operator) == (loan.lender, loan.to) for vote in self.votes)
@@ -205,6 +205,7 @@ class Oracle:
         if not editors or asked.state != "awaiting_approval" or asked.left:
             self.blame(asked.action_id, f"was edited while it was {asked.state}, by {sorted(editors)}")
         asked.fields, asked.round = says, asked.round + 1
+        asked.forms.append(says)
         asked.editors |= editors if len(editors) == 1 else set()
         asked.needs = self._asks(asked)
 
@@ -246,7 +247,7 @@ class Oracle:
         asked.claims += 1
         asked.left_in_claim = False
         self._orders += 1
-        asked.claimed_day, asked.claimed_order = jst_date(now), self._orders
+        asked.claimed_day, asked.claimed_order, asked.claimed_at = jst_date(now), self._orders, now
         asked.limit = 0 if self.rules is None else self.rules.day
         self._has_right(asked, request)
         self._is_permitted(asked)
@@ -298,6 +299,8 @@ class Oracle:
             self.blame(action_id, f"left for {connection} instead of {asked.connection}")
         if asked.state != "executing":
             self.blame(action_id, f"left while it was {asked.state}")
+        if asked.claimed_at is None or self.clock.now() - asked.claimed_at >= timedelta(seconds=LEASE_S):
+            self.blame(action_id, f"left after its lease, which began {asked.claimed_at}")
         if asked.left:
             self._leaves_again(asked)
         asked.left += 1
@@ -318,7 +321,8 @@ class Oracle:
         if not is_booked:
             return
         asked.effects += 1
-        same = [one for one in self.asked.values() if one.tag == asked.tag]
+        # of one that was edited and refused, both what it was and what became of it may be asked for anew
+        same = [one for one in self.asked.values() if any(form in asked.forms for form in one.forms)]
         if sum(one.effects for one in same) > 1:
             self.blame(action_id, "took effect twice")
         if asked.state in NOT_WRITTEN:

@@ -18,7 +18,7 @@ from seikyu.store.database import Store
 from simulation import acts
 from simulation.house import Blow, Diary, Died, House, Office, Rooms, Surroundings
 from simulation.oracle import Oracle
-from simulation.providers import CONNECTIONS, Provider
+from simulation.providers import CLAIMED, CONNECTIONS, Provider
 from simulation.rules import DAILY, STRICT, USUAL, Rules
 from simulation.scheduler import MICRO, Deadlock, VirtualLoop, WallClock
 
@@ -41,6 +41,9 @@ TROUBLES: Final = (  # the last two are its usual policy
 """Each seed draws which of these it has: few at a time find more than all at once."""
 
 PAUSE_PERCENT: Final = 3
+CLAIMED_PAUSE_PERCENT: Final = 20
+"""The same between a claim and its first byte, and between the answer and its record."""
+
 PAUSES_S: Final = (20, 95, 170, 400)
 """A process that is stopped before its next transaction: shorter and longer than a lease."""
 
@@ -116,7 +119,8 @@ class Town(Surroundings):
     # what its processes ask of it
 
     async def turn(self) -> None:
-        if "stalls" in self.having and not self.is_closing and self.random.randrange(100) < PAUSE_PERCENT:
+        percent = CLAIMED_PAUSE_PERCENT if CLAIMED.get(None) else PAUSE_PERCENT
+        if "stalls" in self.having and not self.is_closing and self.random.randrange(100) < percent:
             await asyncio.sleep(self.random.choice(PAUSES_S))
         await self.loop.turn()
 
