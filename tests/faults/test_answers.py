@@ -76,6 +76,9 @@ LOG_IN: Script = says("200 OK", b"<!doctype html><title>Log in</title>", "Conten
         pytest.param(says("500 Internal Server Error"), marks=pytest.mark.fault("F30")),
         pytest.param(says("502 Bad Gateway", b"<html>", "Content-Type: text/html"), marks=pytest.mark.fault("F30")),
         pytest.param(says("503 Service Unavailable", b"{}"), marks=pytest.mark.fault("F30")),
+        pytest.param(
+            says("500 Internal Server Error", b'[{"code": "internal_error"}]'), marks=pytest.mark.fault("F30")
+        ),
         pytest.param(says("504 Gateway Timeout"), marks=pytest.mark.fault("F30")),
         pytest.param(bomb, marks=pytest.mark.fault("F37")),
         pytest.param(endless, marks=pytest.mark.fault("F37")),

@@ -273,6 +273,36 @@ async def test_f17_a_replica_that_was_paused_past_its_lease_sends_nothing(stage:
     other.presence.leave()
 
 
+@pytest.mark.fault("F16", "F17")
+async def test_f17_a_replica_that_wakes_while_another_sends_the_same_action_sends_nothing(
+    stage: Stage, tmp_path: Path
+) -> None:
+    other = make_stage(
+        tmp_path / "other",
+        provider=stage.provider,
+        clock=stage.clock,
+        database_url=stage.settings.database_url,
+    )
+    action = stage.propose("A-1", 50_000)
+    mine, woken = stage.claims.take(action.id), list[State]()
+    assert mine is not None
+
+    def wake() -> None:
+        woken.append(stage.find(action.id).state)
+        with pytest.raises(NotAllowed, match="right to send was lost"):
+            stage.claims.guard(mine)
+
+    stage.provider.before_fence = wake
+    for _ in range(3):
+        stage.clock.advance(seconds=91)
+        await other.executor.sweep()
+
+    assert woken == [State.EXECUTING]
+    assert (stage.provider.sends, stage.find(action.id).state) == (1, State.SUCCEEDED)
+    other.store.close()
+    other.presence.leave()
+
+
 class HourOff:
     """A machine whose clock is an hour off."""
 
