@@ -24,6 +24,7 @@ from e2e.beside import Installation, tokens, twins_beside
 from postgres import Postgres
 from seikyu.errors import StoreBusy, StoreDamaged, Text
 from seikyu.gate import freezing
+from seikyu.store.database import Store
 from seikyu.store.looking import condition, steadily
 from seikyu.store.schema import migrations
 from seikyu.surfaces.cli.lines import lines
@@ -520,3 +521,18 @@ def test_without_colour_the_signs_say_it_alone(place: Installation) -> None:
 
     assert "✓" in shown
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a name of a file is any bytes there")
+def test_a_database_in_a_folder_whose_name_is_no_text_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"ledger \xff?")
+    folder.mkdir()
+    store = Store(folder / "seikyu.db")
+    with store.write():
+        pass
+    store.close()
+
+    found = condition(folder / "seikyu.db")
+
+    assert found is not None
+    assert found.kind == "sqlite"

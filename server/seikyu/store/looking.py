@@ -6,6 +6,7 @@ left behind. So it is opened read-only, and as `immutable` where no other proces
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
@@ -203,7 +204,7 @@ def _connect(path: Path, *, is_shared: bool) -> sqlite3.Connection:
         raise StoreBusy(_UNFINISHED, _FINISH, written=NOTHING)
     how = "readonly_shm=1" if is_shared else "immutable=1"
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro&{how}", uri=True, timeout=LOCK_S, isolation_level=None
+        f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&{how}", uri=True, timeout=LOCK_S, isolation_level=None
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA query_only=ON")
