@@ -68,6 +68,31 @@ async def test_a_token_that_expires_in_the_middle_of_a_batch_is_renewed_once_and
     assert (house.wire.count(TOKEN), house.twins.invox.oauth.reuses, house.effects(STORE)) == (1, 0, 6)
 
 
+@pytest.mark.fault("F41")
+async def test_a_provider_that_refuses_the_renewed_token_as_well_is_not_asked_for_another(house: House) -> None:
+    refusal = says("401 Unauthorized", b'{"error": "invalid_token"}')
+    house.wire.plays(UPLOAD, refusal, times=99)
+    told = await upload(house)
+    for _ in range(20):
+        await house.pass_time(600)
+    blocked = await house.operator_json("show", str(told["action_id"]))
+
+    assert (told["status"], told["written"], house.wire.count(TOKEN)) == ("approved", "no", 1)
+    assert "refuses the renewed access token as well" in blocked["outcome"]
+    assert "`seikyu connect invox-main`" in blocked["outcome"]
+
+
+@pytest.mark.fault("F41")
+async def test_a_renewed_token_that_was_taken_is_renewed_again_when_its_time_comes(house: House) -> None:
+    ends: list[str] = []
+    for number in range(3):
+        expire_at_provider(house)
+        told = await upload(house, f"領収書-{number}.pdf")
+        ends.append((await house.settled(str(told["action_id"])))["status"])
+
+    assert (ends, house.wire.count(TOKEN)) == (["succeeded"] * 3, 3)
+
+
 NOT_TOKENS: dict[str, Script] = {
     "429": says("429 Too Many Requests", b'{"message": "slow down"}', "Retry-After: 1000000000"),
     "500": says("500 Internal Server Error", b"{}"),

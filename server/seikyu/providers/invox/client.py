@@ -29,6 +29,7 @@ from seikyu.spec import (
     Sent,
     WriteOperation,
 )
+from seikyu.vault.secrets import connect_again
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -52,9 +53,12 @@ class InvoxClient:
 
     def __init__(self, http: HttpEdge, connection: Connection, credential: Credential, open_file: OpenFile) -> None:
         self._http = http
+        self._connection = connection
         self._root = api_root(checked_base_url(connection.base_url))
         self._credential = credential
         self._open_file = open_file
+        self._renewed: str | None = None
+        """What the last refusal brought, until invox takes it: refused as well, no other would heal it."""
 
     async def read(
         self,
@@ -80,21 +84,32 @@ class InvoxClient:
             async with self._body_of(request) as body:
                 written = await self._http.write(operation.method, url, headers={name: secret}, body=body, fence=fence)
             if _is_expired(written):
-                return await self._renew(secret)
+                return self._still_refused() if secret == self._renewed else await self._renew(secret)
         except SeikyuError as error:  # before the first byte, or after a 401: invox did nothing
             is_for_a_person = isinstance(error, LoginRequired | ConfigurationError | StoreDamaged)
             return NotSent(error.what + error.next_step, needs_person=is_for_a_person)
+        if isinstance(written, HttpAnswer):
+            self._renewed = None
         return _judge(operation, request, written)
 
     async def _renew(self, refused: str) -> NotSent:
         """A 401 is given before anything is done (RFC 9110, 15.5.2), so the claim may be used again."""
-        await self._credential.header(refused=refused)
+        _, self._renewed = await self._credential.header(refused=refused)
         return NotSent(
             Text(
                 "invoxがアクセストークンの期限切れを告げたため、更新しました。書類は登録されていません。",
                 "invox called the access token expired, so it was renewed. The document was not stored.",
             )
         )
+
+    def _still_refused(self) -> NotSent:
+        what = Text(
+            "invoxが、更新したばかりのアクセストークンも受け付けません(HTTP 401)。書類は登録されていません。"
+            "invoxの契約と権限を確認するか、",
+            "invox refuses the renewed access token as well (HTTP 401). The document was not stored. Check the plan and"
+            " the rights at invox, or connect again.",
+        )
+        return NotSent(what + connect_again(self._connection))  # tried less and less often: the document travels along
 
     @asynccontextmanager
     async def _body_of(self, request: ProviderRequest) -> AsyncGenerator[Body]:
