@@ -250,6 +250,22 @@ def test_a_new_key_is_made_beside_secrets_of_another_only_when_a_person_says_so(
     assert (refused, made) == ((1, False), (0, "ready"))
 
 
+def test_a_login_that_another_key_opens_is_replaced_only_when_a_person_says_so(tmp_path: Path) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        environment = desk.write()
+        desk.connect()
+        key = tmp_path / "home" / FILE_NAME
+        right = key.read_bytes()
+        key.write_bytes(b"0" * 64)
+        with at_a_terminal("connect", "freee-main", environment=environment) as typist:
+            typist.reads("does not open with this master key")
+            typist.types("n")
+            refused = typist.leaves(), desk.wire.count(TOKEN)
+        key.write_bytes(right)
+
+        assert (refused, desk.state()) == ((1, 1), "ready")
+
+
 @pytest.mark.parametrize("moment", ["waiting", "looking", "asked"])
 def test_ctrl_c_ends_it_at_any_moment_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
     with (

@@ -38,6 +38,13 @@ class Accounts:
     def state(self, connection: Connection) -> str:
         return self._vault.state(connection)
 
+    def is_shut(self, connection: Connection) -> bool:
+        from seikyu.vault.secrets import Vault
+
+        # of its own: a key that goes missing on the way is to be missed when the login is stored
+        vault = Vault(self._opened.store, self._opened.clock, self._home.key_ring)
+        return vault.state(connection) == "undecryptable"
+
     async def check(self, connections: Sequence[Connection]) -> list[Checkup]:
         from seikyu.gate.connections import Checkups
 

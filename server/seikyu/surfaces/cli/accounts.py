@@ -23,7 +23,7 @@ from seikyu.models import Connection
 from seikyu.providers.consent import KEPT, again
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House, Logins
-from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_prepared, unless_stopped
+from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_ready, unless_stopped
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -64,7 +64,7 @@ def connect(
         if company_id is not None:
             raise InvalidArguments(_NO_COMPANY, again(connection), written=KEPT)
         with unless_stopped(house, KEPT):
-            say_prepared(house, logins)
+            say_ready(house, logins, connection)
             _connect_with_key(house, logins, connection, secret_fd)
         return
     how = Ways(secret_fd=secret_fd, code_fd=code_fd, paste=paste or code_fd is not None, company_id=company_id)

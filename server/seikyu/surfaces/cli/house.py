@@ -62,6 +62,10 @@ class Logins(Protocol):
         """`ready`, `missing`, `needs_login`, `refresh_unknown` or `undecryptable`."""
         ...
 
+    def is_shut(self, connection: Connection) -> bool:
+        """Whether something is stored that does not open with the keys as they are now."""
+        ...
+
     async def check(self, connections: Sequence[Connection]) -> list[Checkup]:
         """Ask each provider, all at once, whether it accepts the login; see `gate.connections`."""
         ...

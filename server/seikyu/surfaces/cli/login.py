@@ -46,7 +46,7 @@ def log_in(house: House, connection: Connection, how: Ways) -> None:
     _check_ways(connection, how)
     logins = house.logins()
     with unless_stopped(house, KEPT):
-        say_prepared(house, logins)
+        say_ready(house, logins, connection)
         consent, code = _consented(house, logins, connection, how)
         with ended_like_ctrl_c():
             arrival = house.run(lambda: logins.arrive(consent, code))
@@ -95,8 +95,33 @@ def is_asking() -> bool:
     return sys.stdin.isatty()
 
 
-def say_prepared(house: House, logins: Logins) -> None:
-    """Make the master key when there is none yet, and say so.
+def say_ready(house: House, logins: Logins, connection: Connection) -> None:
+    """As `say_prepared`; and what is stored of `connection` and does not open is replaced only knowingly.
+
+    Raises:
+        ConfigurationError: as `say_prepared`, or the person means to find the right key first.
+    """
+    if not say_prepared(house, logins) and logins.is_shut(connection):
+        _say_replaced(house, connection)
+
+
+def _say_replaced(house: House, connection: Connection) -> None:
+    """A shell with another key than the server's must not cost the server its login."""
+    name = connection.name
+    what = Text(
+        f"{name} の保存済みログインは、このマスターキーか接続先では開けません。",
+        f"The stored login of {name} does not open with this master key, or at this address.",
+    )
+    screen.say(what, house.lang, "yellow")
+    asked = Text("新しいログインで置き換えますか", "Shall a new login take its place?")
+    if is_asking() and not click.confirm(asked.say(house.lang)):
+        raise ConfigurationError(
+            what, Text("サーバーと同じ鍵を用意してください。", "Provide the key that the server has."), written=KEPT
+        )
+
+
+def say_prepared(house: House, logins: Logins) -> bool:
+    """Make the master key when there is none yet, and say so; whether one was made.
 
     Raises:
         ConfigurationError: there is none any more, and nobody said that a new one may be made.
@@ -110,6 +135,7 @@ def say_prepared(house: House, logins: Logins) -> None:
             f"鍵ファイルを作りました: {made}（必ず控えを保管）", f"Made the master key {made}; keep a copy of it."
         )
         screen.say(said, house.lang, "yellow")
+    return made is not None
 
 
 def _ask_for_another_key(house: House, waiting: int) -> None:
