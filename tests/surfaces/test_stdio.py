@@ -238,12 +238,12 @@ GARBAGE = [
     b"",
     b'"text"',
     b'{"jsonrpc":"2.0"}',
-    b'{"jsonrpc":"1.0","id":1,"method":"ping"}',
     b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
     b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
     b'{"jsonrpc":"2.0","id":7,"result":{}}',
     b"\xff\xfe\x00",
-    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b"[" * 5000,
+    b'{"method":"tools/call","params":{"id":7,"query":"\\ud800"}}',
+    b'{"jsonrpc":"2.0","id":"\\ud800","method":"ping"}',
 ]
 
 
@@ -256,6 +256,30 @@ async def test_garbage_between_the_frames_costs_nothing_but_itself() -> None:
         for line in GARBAGE:
             await server.say(line)
 
+        assert names(await server.ask("tools/list")) == BOTH
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"1.0","id":7,"method":"ping"}',
+        b'{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}',
+        b'{"method":"tools/call","params":{"id":8,"query":"half of one: \\ud83d"},"jsonrpc":"2.0","id":7}',
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"limit":' + b"9" * 5000 + b"}}",
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"' + b'a\\"' * 300_000,
+    ],
+    ids=["version", "list", "surrogate", "digits", "depth", "cut off"],
+)
+async def test_a_request_that_cannot_be_read_is_answered_where_it_waits(line: bytes) -> None:
+    async with program() as server:
+        await server.shake_hands()
+        await server.say(line)
+        answer = await server.hear()
+
+        assert (answer["id"], answer["error"]["code"]) == (7, -32600)
+        assert "Nothing was done" in answer["error"]["message"]
         assert names(await server.ask("tools/list")) == BOTH
 
 

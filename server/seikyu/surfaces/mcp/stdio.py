@@ -32,7 +32,9 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import SessionMessage
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
+    INVALID_REQUEST,
     PROTOCOL_VERSION_META_KEY,
+    ErrorData,
     JSONRPCError,
     JSONRPCRequest,
     JSONRPCResponse,
@@ -41,6 +43,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from seikyu.surfaces.log import keep_stderr_open
+from seikyu.surfaces.mcp.misshapen import Misshapen, misshapen
 
 Frame: TypeAlias = SessionMessage | Exception
 """A message, or why a line was not one."""
@@ -104,7 +107,7 @@ async def serve_streams(
     calls = _OpenCalls()
     async with server.lifespan(server) as state:
         dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
-            _Asked(read_stream, calls),
+            _Asked(read_stream, calls, write_stream),
             _Answered(write_stream, calls),
             inline_methods=frozenset({"initialize"}),  # a client may send its next request without waiting
         )
@@ -175,9 +178,12 @@ class _OpenCalls:
 class _Asked(ObjectReceiveStream[Frame]):
     """What the client sends; its end waits a moment for open calls, as in `printf … | seikyu serve`."""
 
-    def __init__(self, stream: ObjectReceiveStream[Frame], calls: _OpenCalls) -> None:
+    def __init__(
+        self, stream: ObjectReceiveStream[Frame], calls: _OpenCalls, answers: ObjectSendStream[SessionMessage]
+    ) -> None:
         self._stream = stream
         self._calls = calls
+        self._answers = answers
 
     async def receive(self) -> Frame:
         try:
@@ -186,6 +192,8 @@ class _Asked(ObjectReceiveStream[Frame]):
             with anyio.move_on_after(LAST_ANSWERS_S):
                 await self._calls.none()
             raise
+        if isinstance(frame, Misshapen):
+            await self._answers.send(_refusal(frame))
         if isinstance(frame, SessionMessage) and isinstance(frame.message, JSONRPCRequest):
             self._calls.open()
         return frame
@@ -208,6 +216,11 @@ class _Answered(ObjectSendStream[SessionMessage]):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _refusal(frame: Misshapen) -> SessionMessage:
+    error = ErrorData(code=INVALID_REQUEST, message=str(frame))
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=frame.request_id, error=error))
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -268,4 +281,4 @@ def _frame(line: bytes) -> Frame:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError as error:
-        return error
+        return misshapen(line) or error
