@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 JST: Final = timezone(timedelta(hours=9), "JST")
 """Japan has had no daylight saving time since 1951; a fixed offset is exact."""
@@ -88,16 +89,29 @@ def moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
+MISFIT: Final = "misfit"
+"""The type of a validator's fault that is told in both languages."""
+
+
+def misfit(ja: str, en: str) -> PydanticCustomError:
+    """A fault of our own, for a validator to raise; a ValueError."""
+    return PydanticCustomError(MISFIT, "{en}", {"ja": ja, "en": en})
+
+
 def _exact_decimal(value: object) -> object:
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
-        msg = 'must be an integer or decimal text such as "1980.50", never a floating-point number'
-        raise ValueError(msg)  # noqa: TRY004 - pydantic reports a ValueError
+        raise misfit(
+            '整数か "1980.50" のような文字列で書いてください（浮動小数点数は受け付けません）',
+            'must be an integer or decimal text such as "1980.50", never a floating-point number',
+        )
     text = str(value)
     if not _DECIMAL_TEXT.fullmatch(text):
-        msg = 'must be plain decimal text with at most 10 digits and 4 decimals, such as "1980.50"'
-        raise ValueError(msg)
+        raise misfit(
+            '整数部10桁・小数4桁までの "1980.50" のような数で書いてください',
+            'must be plain decimal text with at most 10 digits and 4 decimals, such as "1980.50"',
+        )
     return Decimal(text)
 
 
@@ -105,13 +119,11 @@ def _iso_date(value: object) -> object:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _ISO_DATE.fullmatch(value):
-        msg = "must be a date written YYYY-MM-DD"
-        raise ValueError(msg)
+        raise misfit("YYYY-MM-DD の形の日付で書いてください", "must be a date written YYYY-MM-DD")
     try:
         return date.fromisoformat(value)
     except ValueError:
-        msg = f"{value} is not a day of the calendar"
-        raise ValueError(msg) from None
+        raise misfit(f"{value} という日付は暦にありません", f"{value} is not a day of the calendar") from None
 
 
 Yen = Annotated[int, Field(strict=True, ge=1, le=MAX_YEN)]

@@ -16,6 +16,7 @@ from seikyu.gate.actions import Action, State, new_action_id
 from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.cards import NEXT, CardIndex
 from seikyu.gate.execution import Executor
+from seikyu.gate.misfits import misfits
 from seikyu.gate.proposals import Desk, Proposal, own
 from seikyu.gate.revisions import NO_CHANGE, Draft, Revisions, differences
 from seikyu.gate.targets import Found
@@ -108,7 +109,7 @@ class Pipeline:
         if tool is None:
             near = _nearest(name, self._by_name)
             raise InvalidArguments(
-                Text(f"{shown(name, 60)} というツールはありません。", f"There is no tool {shown(name, 60)}."), near
+                Text(f"{shown(name, 60)} という道具はありません。", f"There is no tool {shown(name, 60)}."), near
             )
         return tool
 
@@ -381,20 +382,14 @@ def validated(tool: Tool, arguments: Mapping[str, object]) -> Any:  # noqa: ANN4
     try:
         return tool.command.model_validate_json(json.dumps(arguments))
     except ValidationError as error:
-        faults = "; ".join(_fault(fault) for fault in error.errors(include_url=False, include_input=False)[:5])
+        found = misfits(error)
         raise InvalidArguments(
             Text(
-                f"{tool.name} の引数に誤りがあります: {faults}",
-                f"{tool.name} was called with wrong arguments: {faults}.",
+                f"{tool.name} の引数に誤りがあります（{found.ja}）。",
+                f"{tool.name} was called with wrong arguments: {found.en}.",
             ),
             Text("直してもう一度呼んでください。", "Correct them and call again."),
         ) from None
-
-
-def _fault(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    place = ".".join(shown(str(part), 40) for part in fault["loc"]) or "arguments"
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{place}: {said}"
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> Text:

@@ -212,3 +212,8 @@ def test_a_stored_action_is_judged_as_it_is_stored_and_is_no_twin_of_its_own(sta
     seen = situation(stage, file=DOCUMENT).facts
     assert again == Situation(seen, (other.id,))
     assert (again.facts.requester, again.facts.amount) == ("suzuki", 100)
+
+
+@pytest.mark.parametrize("day", [date.min, date(1, 1, 15), date(9999, 12, 20), date.max])
+def test_a_day_at_the_end_of_the_calendar_is_judged_like_any_other(stage: Stage, day: date) -> None:
+    assert situation(stage, transaction_date=day).facts.duplicate is False

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from seikyu.errors import ConfigurationError, InvalidArguments, Text
-from seikyu.models import shown
+from seikyu.models import misfit, shown
 from seikyu.providers.bodies import length_with_document
 from seikyu.spec import Connection
 
@@ -112,11 +112,14 @@ def checked_registration_number(number: str) -> str:
     Sole proprietors' numbers are no 法人番号; that they follow the same formula is assumed.
     """
     if not _REGISTRATION_NUMBER.fullmatch(number):
-        raise ValueError("must be T and 13 digits")
+        raise misfit("T と13桁の数字で書いてください", "must be T and 13 digits")
     check, base = int(number[1]), number[2:]
     weighted = sum(int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(base)))
     if check != 9 - weighted % 9:
-        raise ValueError("has a wrong check digit; read it again from the document")
+        raise misfit(
+            "検査数字が合いません。書類の番号をもう一度読んでください",
+            "has a wrong check digit; read it again from the document",
+        )
     return number
 
 
@@ -133,18 +136,18 @@ def checked_voucher_number(text: str) -> str:
 def checked_currency(code: str) -> str:
     """Raises ValueError unless `code` looks like ISO 4217."""
     if not _CURRENCY.fullmatch(code):
-        raise ValueError("must be three capital letters, such as USD")
+        raise misfit("USD のような英大文字3字で書いてください", "must be three capital letters, such as USD")
     return code
 
 
 def checked_tags(tags: list[str]) -> list[str]:
     """Raises ValueError for more than 20."""
     if len(tags) > MAX_TAGS:
-        raise ValueError(f"must be at most {MAX_TAGS} tags")
+        raise misfit(f"タグは{MAX_TAGS}個までです", f"must be at most {MAX_TAGS} tags")
     return tags
 
 
 def _within(text: str, limit: int) -> str:
     if not text.strip() or len(text) > limit:
-        raise ValueError(f"must be 1 to {limit} characters")
+        raise misfit(f"1〜{limit}文字で書いてください", f"must be 1 to {limit} characters")
     return text

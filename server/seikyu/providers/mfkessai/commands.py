@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
-from seikyu.models import ExactDecimal, IsoDate, SignedYen, Yen
+from seikyu.models import ExactDecimal, IsoDate, SignedYen, Yen, misfit
 from seikyu.providers.mfkessai.models import DeliveryMethod, TaxIncludedType, TaxRateType
 from seikyu.spec import Command
 
@@ -18,8 +18,7 @@ _ID: Final = re.compile(r"[0-9A-Za-z_\-]{1,64}", re.ASCII)
 
 def _id(value: str) -> str:
     if not _ID.fullmatch(value):
-        msg = "must be an id as a tool returned it"
-        raise ValueError(msg)
+        raise misfit("道具が返したIDをそのまま書いてください", "must be an id as a tool returned it")
     return value
 
 
@@ -92,8 +91,10 @@ class TransactionDraft(Command):
     @model_validator(mode="after")
     def _each_method_once(self) -> Self:
         if len(set(self.invoice_delivery_methods)) != len(self.invoice_delivery_methods):
-            msg = "invoice_delivery_methods must not repeat a method"
-            raise ValueError(msg)
+            raise misfit(
+                "invoice_delivery_methods に同じ方法を二度書けません",
+                "invoice_delivery_methods must not repeat a method",
+            )
         return self
 
 
@@ -132,8 +133,9 @@ class GetTransaction(Command):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.transaction_id is None) == (self.number is None):
-            msg = "give either transaction_id or number"
-            raise ValueError(msg)
+            raise misfit(
+                "transaction_id か number のどちらか一つを書いてください", "give either transaction_id or number"
+            )
         return self
 
 

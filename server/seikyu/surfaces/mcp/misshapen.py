@@ -1,7 +1,7 @@
 """Requests that cannot be read, and whom to tell: a client that hears nothing of one waits until it gives up.
 
-A model that cuts a text inside an emoji sends half a character, which is JSON and no text; others nest too deep or write
-numbers too long. Such a line is read for its id alone, and only at its outermost level: an id further in is an argument.
+A model that cuts a text inside an emoji sends half a character, which is JSON and no text; others nest too deep or
+write numbers too long. Such a line is read for its id alone, at its outermost level: an id further in is an argument.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_NAME: Final = 200
 """Bytes of an id that is text; a longer one is nobody's."""
 
 
-class Misshapen(Exception):  # noqa: N818 - a frame among others; nobody raises it
+class Misshapen(Exception):
     """A request that cannot be read, although it says under which id it waits."""
 
     def __init__(self, request_id: str | int) -> None:
