@@ -59,9 +59,15 @@ class PatientLog(logging.Handler):
 def log_to_stderr() -> None:
     """Warnings and worse of every room. Also makes descriptor 2 ours, should the process have come without one."""
     keep_stderr_open()
-    logging.basicConfig(
-        level=logging.WARNING, handlers=[PatientLog(STDERR)], format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = PatientLog(STDERR)
+    handler.addFilter(is_news)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """False for a client that hung up in the middle of its request: the SDK tells that as a fault, with a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ClientDisconnect"
 
 
 def keep_stderr_open() -> None:
