@@ -137,7 +137,7 @@ def test_no_secret_of_the_walk_is_printed_or_lies_on_the_disk(desk: Desk) -> Non
 def test_a_login_without_tools_says_so_where_connections_are_listed(connected: Desk) -> None:
     listed = connected.call("connections")
 
-    assert "freee-main: the login works, but no tool uses freee yet." in listed.output
+    assert "freee-main: its login is stored, but no tool uses freee yet." in listed.output
 
 
 def test_an_assistant_is_told_which_accounts_no_tool_uses(connected: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -338,3 +339,28 @@ def test_a_batch_above_the_cap_or_with_a_wrong_passphrase_approves_nothing(termi
     assert (above.exit_code, wrong.exit_code) == (1, 1)
     assert "at most 10,000,000円 in all; these are 12,000,000円" in above.output
     assert [terminal.json("show", one.id)["approvals"] for one in large] == [[], [], []]
+
+
+@pytest.mark.sqlite_only
+def test_a_history_is_told_in_the_readers_words_and_programs_get_its_codes(terminal: Terminal) -> None:
+    action = terminal.propose()
+    terminal.run("reject", action.id, "--by", "tanaka", "--reason", "amount", secret_fd=PASSPHRASE)
+
+    terminal.home.settings = replace(terminal.home.settings, lang="ja")
+    shown = terminal.run("show", action.id).output
+    history = terminal.json("show", action.id)["history"]
+
+    assert [line.split()[2] for line in shown.split("経過")[1].splitlines() if line.strip().startswith("20")] == [
+        "申請",
+        "却下",
+    ]
+    assert [event["kind"] for event in history if event["kind"] != "sealed"] == ["proposed", "rejected"]
+
+
+@pytest.mark.sqlite_only
+def test_a_next_step_names_the_command_and_not_the_assistants_tool(terminal: Terminal) -> None:
+    nobody = terminal.run("show", "act-nobody")
+
+    assert nobody.exit_code == 1
+    assert "`seikyu actions`" in nobody.stderr
+    assert "list_actions" not in nobody.output

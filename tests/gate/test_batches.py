@@ -216,7 +216,10 @@ def test_whoever_cannot_be_in_a_batch_is_named_with_the_reason_and_no_vote_was_r
     errors += [result.error for result in stage.batches.approve(items, key)]
 
     assert [error.say("en") for error in errors if error is not None] == [
-        f"{decided.id} is approved, not sent yet. No decision was recorded. This cannot be decided.",
+        (
+            f"{decided.id} is approved, not sent yet. No decision was recorded. "
+            "This cannot be decided. Its history tells why."
+        ),
         f"The amount of {odd.id} is not known. No decision was recorded. Approve it by itself.",
     ] * 2
 

@@ -31,63 +31,63 @@ def said(command: type[Command], arguments: str) -> Text:
     return misfits(refused.value)
 
 
-@pytest.mark.parametrize(
-    "command,arguments,ja,en",
-    [
-        (LookupCustomer, {"limit": "5"}, "limit: 整数で書いてください", "limit: must be a whole number"),
-        (LookupCustomer, {"limit": 0}, "limit: 1 以上で書いてください", "limit: must be at least 1"),
-        (
-            LookupCustomer,
-            {"query": "x" * 101},
-            "query: 100文字以内で書いてください",
-            "query: must have 100 characters at most",
-        ),
-        (
-            LookupCustomer,
-            {"cursor": "../x"},
-            "cursor: 道具が返したIDをそのまま書いてください",
-            "cursor: must be an id as a tool returned it",
-        ),
-        (CheckCreditBalance, {}, "customer_id: 必要な引数です", "customer_id: it is needed"),
-        (
-            GetTransaction,
-            {},
-            "transaction_id か number のどちらか一つを書いてください",
-            "give either transaction_id or number",
-        ),
-        (
-            RegisterTransaction,
-            DRAFT | {"lines": [LINE | {"unit_price": 1.5}]},
-            'lines.0.unit_price: 整数か "1980.50" のような文字列で書いてください（浮動小数点数は受け付けません）',
-            'lines.0.unit_price: must be an integer or decimal text such as "1980.50", never a floating-point number',
-        ),
-        (
-            RegisterTransaction,
-            DRAFT | {"lines": [LINE | {"unit_prise": 1}]},
-            "lines.0.unit_prise: この名前の引数はありません",
-            "lines.0.unit_prise: there is no argument of that name",
-        ),
-        (
-            RegisterTransaction,
-            DRAFT | {"totals": [{"tax_rate_type": "normal_10", "amount": 1.5}]},
-            "totals.0.amount: 整数で書いてください",
-            "totals.0.amount: must be a whole number",
-        ),
-        (RegisterTransaction, DRAFT | {"lines": []}, "lines: 1件以上必要です", "lines: must have 1 item(s) at least"),
-        (
-            RegisterTransaction,
-            DRAFT | {"lines": [5]},
-            "lines.0: 項目の組（{…}）で書いてください",
-            "lines.0: must be an object",
-        ),
-        (
-            UploadEStorageDocument,
-            {"path": "a.pdf", "doc_type": "見積書", "transaction_amount": -1},
-            "transaction_amount: 0 以上で書いてください",
-            "transaction_amount: must be at least 0",
-        ),
-    ],
-)
+CASES: list[tuple[type[Command], dict[str, Any], str, str]] = [
+    (LookupCustomer, {"limit": "5"}, "limit: 整数で書いてください", "limit: must be a whole number"),
+    (LookupCustomer, {"limit": 0}, "limit: 1 以上で書いてください", "limit: must be at least 1"),
+    (
+        LookupCustomer,
+        {"query": "x" * 101},
+        "query: 100文字以内で書いてください",
+        "query: must have 100 characters at most",
+    ),
+    (
+        LookupCustomer,
+        {"cursor": "../x"},
+        "cursor: 道具が返したIDをそのまま書いてください",
+        "cursor: must be an id as a tool returned it",
+    ),
+    (CheckCreditBalance, {}, "customer_id: 必要な引数です", "customer_id: it is needed"),
+    (
+        GetTransaction,
+        {},
+        "transaction_id か number のどちらか一つを書いてください",
+        "give either transaction_id or number",
+    ),
+    (
+        RegisterTransaction,
+        DRAFT | {"lines": [LINE | {"unit_price": 1.5}]},
+        'lines.0.unit_price: 整数か "1980.50" のような文字列で書いてください（浮動小数点数は受け付けません）',
+        'lines.0.unit_price: must be an integer or decimal text such as "1980.50", never a floating-point number',
+    ),
+    (
+        RegisterTransaction,
+        DRAFT | {"lines": [LINE | {"unit_prise": 1}]},
+        "lines.0.unit_prise: この名前の引数はありません",
+        "lines.0.unit_prise: there is no argument of that name",
+    ),
+    (
+        RegisterTransaction,
+        DRAFT | {"totals": [{"tax_rate_type": "normal_10", "amount": 1.5}]},
+        "totals.0.amount: 整数で書いてください",
+        "totals.0.amount: must be a whole number",
+    ),
+    (RegisterTransaction, DRAFT | {"lines": []}, "lines: 1件以上必要です", "lines: must have 1 item(s) at least"),
+    (
+        RegisterTransaction,
+        DRAFT | {"lines": [5]},
+        "lines.0: 項目の組（{…}）で書いてください",
+        "lines.0: must be an object",
+    ),
+    (
+        UploadEStorageDocument,
+        {"path": "a.pdf", "doc_type": "見積書", "transaction_amount": -1},
+        "transaction_amount: 0 以上で書いてください",
+        "transaction_amount: must be at least 0",
+    ),
+]
+
+
+@pytest.mark.parametrize("command,arguments,ja,en", CASES)
 def test_a_fault_names_its_argument_in_both_languages(
     command: type[Command], arguments: dict[str, Any], ja: str, en: str
 ) -> None:

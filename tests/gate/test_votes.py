@@ -159,7 +159,7 @@ def test_each_refusal_says_what_is_so_that_nothing_was_recorded_and_what_to_do(
     none = "No decision was recorded."
     before_the_last = "Nothing is sent before the last approval: to stop it, reject it or return it."
     assert told == [
-        f"{decided.id} is rejected. {none} This cannot be decided.",
+        f"{decided.id} is rejected. {none} This cannot be decided. Its history tells why.",
         f"A reason has at most 500 characters. {none}",
         f"What you saw is not what the action says now. {none} Look at it again.",
         f"What you saw is not what the action says now. {none} Look at it again.",

@@ -817,11 +817,11 @@ async def test_both_pages_say_that_everything_is_frozen_and_why(page: Page) -> N
 
     register, sheet = await browser.get("/approvals"), await browser.get(f"/approvals/{action.id}")
 
-    said = "凍結中です。何も送信されません（ito: &lt;b&gt;疑い&lt;/b&gt;）。"
+    said = "緊急停止中です。何も送信されません（ito: &lt;b&gt;疑い&lt;/b&gt;）。"
     assert said in register.text
     assert said in sheet.text
-    assert "凍結が解除されるまで送信されません" in sheet.text
-    assert "凍結" not in before
+    assert "緊急停止が解除されるまで送信されません" in sheet.text
+    assert "緊急停止" not in before
 
 
 async def test_a_delegate_chooses_for_whom_and_the_page_says_so(page: Page) -> None:

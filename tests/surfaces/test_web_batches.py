@@ -363,9 +363,9 @@ async def test_a_frozen_house_takes_the_votes_and_says_that_nothing_is_sent(page
     shown = await browser.get(address(first, second))
     answer = await send(browser, signed(shown_fields(shown.text)))
 
-    assert "凍結中です。何も送信されません（ito: &lt;b&gt;疑い&lt;/b&gt;）。" in shown.text
-    assert "凍結中です。" in answer.text
-    assert all("凍結が解除されるまで送信されません。" in said for _, said in fates(answer))
+    assert "緊急停止中です。何も送信されません（ito: &lt;b&gt;疑い&lt;/b&gt;）。" in shown.text
+    assert "緊急停止中です。" in answer.text
+    assert all("緊急停止が解除されるまで送信されません。" in said for _, said in fates(answer))
     assert page.stage.provider.sends == 0
 
 

@@ -143,7 +143,9 @@ class Batches:
             stands = STATE_TEXT[action.state]
             return _refuse(
                 Text(f"{action.id} は「{stands.ja}」です。", f"{action.id} is {stands.en}."),
-                Text("この決定はできません。", "This cannot be decided."),
+                Text(
+                    "この決定はできません。経過を確かめてください。", "This cannot be decided. Its history tells why."
+                ),
             )
         if action.particulars.amount is None:
             return _refuse(

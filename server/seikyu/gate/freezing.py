@@ -61,7 +61,7 @@ class Freeze:
             return _HELD
         who = shown(self.operator or self.os_user, 60)
         why = shown(self.reason, MAX_REASON)
-        return Text(f"凍結中です。何も送信されません（{who}: {why}）。", f"Frozen: nothing is sent ({who}: {why}).")
+        return Text(f"緊急停止中です。何も送信されません（{who}: {why}）。", f"Frozen: nothing is sent ({who}: {why}).")
 
 
 def standing(tx: Tx) -> Freeze | None:
@@ -222,14 +222,14 @@ def _check_right(tx: Tx, seen: Freeze, key: Key) -> None:
     if there.seq != seen.seq:
         raise VoteRefused(
             there.text,
-            Text("新しい凍結の理由を確かめてください。", "It was frozen again: read why first."),
+            Text("新しい緊急停止の理由を確かめてください。", "It was frozen again: read why first."),
             written=NOTHING,
         )
 
 
 def not_frozen() -> NotFound:
     """What lifting says when there is nothing to lift."""
-    return NotFound(Text("凍結されていません。", "Nothing is frozen."), written=NOTHING)
+    return NotFound(Text("緊急停止していません。", "Nothing is frozen."), written=NOTHING)
 
 
 def _next_seq(tx: Tx) -> int:

@@ -26,7 +26,7 @@ Decision: TypeAlias = Literal["approve", "reject", "return", "revoke", "resolve"
 
 _LOST = Text("データベースとの接続が切れました。", "The connection to the database was lost.")
 _NO_VOTE = Text("決定は記録されていません。", "No decision was recorded.")
-_NOT_NOW = Text("この決定はできません。", "This cannot be decided.")
+_NOT_NOW = Text("この決定はできません。経過を確かめてください。", "This cannot be decided. Its history tells why.")
 _UNDECIDED = Text(
     "まだ送信されません。止めるには却下（reject）か差戻し（return）にしてください。",
     "Nothing is sent before the last approval: to stop it, reject it or return it.",

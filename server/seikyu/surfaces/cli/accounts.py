@@ -24,6 +24,7 @@ from seikyu.providers.consent import KEPT, again
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House, Logins
 from seikyu.surfaces.cli.login import Ways, is_asking, log_in, say_connected, say_ready, unless_stopped
+from seikyu.surfaces.cli.options import AS_JSON
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -106,7 +107,7 @@ _NO_COMPANY: Final = Text(
 
 @click.command()
 @click.option("--check", is_flag=True, help="提供元に確かめる / ask each provider; exit code 0 when all work, else 1")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def connections(house: House, *, check: bool, as_json: bool) -> None:
     """接続の一覧 / Every account and the state of its login, as stored; with --check as its provider says."""
@@ -172,8 +173,8 @@ _STATES: Final[Mapping[str, Text]] = {
 def _no_tools(connection: Connection) -> Text:
     name, provider = connection.name, connection.provider
     return Text(
-        f"{name}: ログインは有効ですが、{provider} の道具はまだありません。",
-        f"{name}: the login works, but no tool uses {provider} yet.",
+        f"{name}: ログインは保存してありますが、{provider} の道具はまだありません。",
+        f"{name}: its login is stored, but no tool uses {provider} yet.",
     )
 
 

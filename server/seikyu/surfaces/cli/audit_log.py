@@ -17,13 +17,13 @@ from seikyu.gate.search import Wanted
 from seikyu.models import jst_date, shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON
 
 if TYPE_CHECKING:
     from seikyu.gate.anchors import AnchorLines
     from seikyu.gate.retention import Retention
     from seikyu.gate.search import Hits
 
-_JSON = click.option("--json", "as_json", is_flag=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -42,7 +42,7 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--anchors", "copy", type=_FILE, help="別に保管した控え / a copy of the anchors that you keep elsewhere")
-@_JSON
+@AS_JSON
 @click.pass_obj
 def verify(house: House, copy: Path | None, *, as_json: bool) -> None:
     """鎖を検証 / Check every record, and hold every anchor against them."""
@@ -114,7 +114,7 @@ def _tell(house: House, report: audit_log.AuditReport) -> None:
 
 
 @audit.command()
-@_JSON
+@AS_JSON
 @click.pass_obj
 def anchor(house: House, *, as_json: bool) -> None:
     """控えを追記 / Write down, outside the database, what the head of the log is now."""
@@ -142,9 +142,9 @@ def anchor(house: House, *, as_json: bool) -> None:
 @click.option("--amount-from", type=_YEN, help="取引金額（円・以上） / yen, at least")
 @click.option("--amount-to", type=_YEN, help="取引金額（円・以下） / yen, at most")
 @click.option("--counterparty", help="取引先名の一部 / part of the counterparty's name")
-@click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100)
-@_JSON
+@click.option("--state", type=click.Choice([state.value for state in State]), help="この状態だけ / only in this state")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="件数 / how many at most")
+@AS_JSON
 @click.pass_obj
 def search(
     house: House,
@@ -231,7 +231,7 @@ def _retention(house: House) -> Retention:
 
 
 @audit.command()
-@_JSON
+@AS_JSON
 @click.pass_obj
 def retention(house: House, *, as_json: bool) -> None:
     """保存期間 / How long everything is kept, and from which day a document need not be."""
@@ -250,7 +250,7 @@ def retention(house: House, *, as_json: bool) -> None:
 @_FROM
 @_TO
 @click.option("--with-files", is_flag=True, help="保管中の書類の写しも / copies of the kept documents too")
-@_JSON
+@AS_JSON
 @click.pass_obj
 def export(
     house: House, folder: Path, *, day_from: datetime | None, day_to: datetime | None, with_files: bool, as_json: bool

@@ -110,7 +110,7 @@ def _show(house: House, batch: Batch) -> None:
 def _lines(house: House, line: Line) -> list[str]:
     if line.card is None or line.error is not None:
         said = Text("", "") if line.error is None else line.error.what + line.error.next_step
-        return [f"✗ {shown(line.action_id, 60)}  {said.say(house.lang)}"]
+        return [f"✗ {shown(line.action_id, 60)}  {screen.in_commands(said.say(house.lang))}"]
     card = line.card
     values = [entry.value for entry in card.head]
     head = f"• {card.action_id}  {values[0]}  {values[1]}  {card.title.say(house.lang)}"

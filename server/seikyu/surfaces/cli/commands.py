@@ -89,11 +89,30 @@ class Seikyu(click.Group):
             if ctx.invoked_subcommand == "serve":
                 screen.console(stderr=True).print(_LOOK.say(lang))
             raise SystemExit(1) from None
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            from seikyu.surfaces.cli.usage import misused
+
+            self._tell(ctx, misused(error))
+            raise SystemExit(error.exit_code) from None
+        except (click.Abort, KeyboardInterrupt, EOFError):
+            from seikyu.surfaces.cli.usage import stopped
+
+            self._tell(ctx, stopped())
+            raise SystemExit(1) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # who read our output has left: click ends without a word
                 raise
             _complain_of(error, getattr(ctx.obj, "lang", "ja"))
             raise SystemExit(1) from None
+
+    def _tell(self, ctx: click.Context, said: Text) -> None:
+        from seikyu.settings import spoken
+        from seikyu.surfaces.cli import screen
+
+        lang: Lang = spoken() if ctx.obj is None else ctx.obj.lang
+        screen.console(stderr=True).print(said.say(lang))
 
 
 def _complain_of(error: OSError, lang: Lang) -> None:

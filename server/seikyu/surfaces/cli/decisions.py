@@ -14,28 +14,27 @@ from seikyu.gate import freezing, operators
 from seikyu.gate.actions import STATE_TEXT, Action, State
 from seikyu.gate.cards import japan_time
 from seikyu.gate.execution import is_settled
+from seikyu.gate.happenings import EVENTS, NOT_SHOWN
 from seikyu.gate.votes import Ballot, Decision
 from seikyu.models import moment, shown, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.batches import Approver, approve_all, asked_again
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON, REASON, REASON_NEEDED
 from seikyu.surfaces.cli.secrets import read_secret
 
 _BY = click.option("--by", "operator", required=True, help="操作者名 / your operator name")
 _SECRET = click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
-_JSON = click.option("--json", "as_json", is_flag=True)
 _FOR = click.option("--for", "acting_for", help="委任した操作者 / the operator whose lent right you use")
-
-_REASON: Final = {True: click.option("--reason", required=True), False: click.option("--reason", default="")}
 
 SETTLE_WAIT_S: Final = 30
 """How long `approve` watches an action whose outcome is still being looked up."""
 
 
 @click.command(name="actions")
-@click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("--limit", type=click.IntRange(1, 500), default=20)
-@_JSON
+@click.option("--state", type=click.Choice([state.value for state in State]), help="この状態だけ / only in this state")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="件数 / how many at most")
+@AS_JSON
 @click.pass_obj
 def list_actions(house: House, state: str | None, limit: int, *, as_json: bool) -> None:
     """申請の一覧 / Proposed writes, newest first."""
@@ -101,7 +100,7 @@ def _row(house: House, action: Action) -> tuple[str, ...]:
 
 @click.command()
 @click.argument("action_id")
-@_JSON
+@AS_JSON
 @click.pass_obj
 def show(house: House, action_id: str, *, as_json: bool) -> None:
     """申請を表示 / One action: what will be sent, why it asks, what happened."""
@@ -111,7 +110,11 @@ def show(house: House, action_id: str, *, as_json: bool) -> None:
         return
     screen.console().print(screen.card_panel(card, house.lang))
     labels = Text("日時 出来事 誰 理由", "at event who reason").say(house.lang).split()
-    rows = [(event.at, event.kind, event.who, event.detail) for event in card.history]
+    rows = [
+        (event.at, EVENTS.get(event.kind, Text(event.kind, event.kind)).say(house.lang), event.who, event.detail)
+        for event in card.history
+        if event.kind not in NOT_SHOWN
+    ]
     screen.table(Text("経過", "History").say(house.lang), labels, rows)
 
 
@@ -138,10 +141,10 @@ def _decide(
 @click.command()
 @click.argument("action_ids", nargs=-1, required=True, metavar="ACTION_ID...")
 @_BY
-@click.option("--reason", default="")
+@REASON
 @_FOR
 @_SECRET
-@_JSON
+@AS_JSON
 @click.pass_obj
 def approve(
     house: House,
@@ -222,10 +225,10 @@ def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) 
     @click.command(name=name, help=summary)
     @click.argument("action_id")
     @_BY
-    @_REASON[needs_reason]
+    @(REASON_NEEDED if needs_reason else REASON)
     @_FOR
     @_SECRET
-    @_JSON
+    @AS_JSON
     @click.pass_obj
     def command(
         house: House,
@@ -271,7 +274,7 @@ revoke = _simple("revoke", "revoke", "承認の取消 / Take an approval back be
 @click.option("--reference", help="提供元の番号 / the provider's id (for succeeded)")
 @_BY
 @_SECRET
-@_JSON
+@AS_JSON
 @click.pass_obj
 def resolve(
     house: House,
@@ -313,7 +316,7 @@ def _take_up(house: House) -> None:
 
 
 @click.command()
-@_JSON
+@AS_JSON
 @click.pass_obj
 def reconcile(house: House, *, as_json: bool) -> None:
     """結果不明を照会 / Look up every action whose outcome is unknown, and send what was approved."""

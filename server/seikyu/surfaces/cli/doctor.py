@@ -11,6 +11,7 @@ from seikyu import __version__
 from seikyu.errors import Lang, Text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.lines import lines
+from seikyu.surfaces.cli.options import AS_JSON
 from seikyu.surfaces.doctor.findings import Finding, Level
 from seikyu.surfaces.doctor.patient import Patient
 from seikyu.surfaces.doctor.rounds import examine
@@ -30,7 +31,7 @@ _ROOMS: Final = {
     "database": Text("データベース", "Database"),
     "log": Text("監査記録", "Audit log"),
     "clock": Text("時計", "Clock"),
-    "gate": Text("凍結", "Kill switch"),
+    "gate": Text("緊急停止", "Kill switch"),
     "actions": Text("申請", "Actions"),
     "outbox": Text("通知", "Notices"),
     "operators": Text("操作者", "Operators"),
@@ -54,7 +55,7 @@ _LEVELS: Final = {
 
 @click.command()
 @click.option("--offline", is_flag=True, help="ネットワークを使わない / make no network call")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def doctor(patient: Patient, *, offline: bool, as_json: bool) -> None:
     """全体を調べる / Look at everything, change nothing; exit code 1 when there is a fault, else 0."""

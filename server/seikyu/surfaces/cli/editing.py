@@ -15,6 +15,7 @@ from seikyu.models import shown
 from seikyu.spec import Tool
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON, REASON
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -29,9 +30,9 @@ from seikyu.surfaces.cli.secrets import read_secret
     help="引数と新しい値 / an argument and its new value, such as lines.0.unit_price=900",
 )
 @click.option("--by", "operator", required=True, help="操作者名 / your operator name")
-@click.option("--reason", default="")
+@REASON
 @click.option("--secret-fd", type=int, help="合言葉を読む記述子 / read the passphrase from this descriptor")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def edit(
     house: House,

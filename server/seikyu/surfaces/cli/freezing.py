@@ -54,4 +54,4 @@ def unfreeze(house: House, operator: str, reason: str, secret_fd: int | None, *,
     key = operators.unlock(rooms.store, rooms.clock, operator, read_secret(prompt, house.lang, secret_fd))
     is_alone = house.settings.database_url is None
     rooms.restoration.lift(seen, key=key, os_user=os_user(), reason=reason, are_all_told=all_told or is_alone)
-    screen.say(Text("凍結を解除しました。", "The freeze is lifted."), house.lang, "green")
+    screen.say(Text("緊急停止を解除しました。", "The freeze is lifted."), house.lang, "green")

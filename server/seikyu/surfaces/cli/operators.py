@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
-from seikyu.errors import Text
+from seikyu.errors import InvalidArguments, Text
 from seikyu.gate import operators
+from seikyu.gate.cards import japan_time
 from seikyu.gate.mandates import Operator
 from seikyu.models import jst_date, yen_text
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON
 from seikyu.surfaces.cli.secrets import read_secret
 from seikyu.surfaces.cli.slack import operator_slack
 
@@ -77,7 +79,11 @@ def add(
     key = None if endorser is None else _unlock(house, endorser, by_secret_fd)
     chosen = read_secret(_NEW, house.lang, secret_fd)
     if secret_fd is None and read_secret(_AGAIN, house.lang, None) != chosen:
-        raise click.ClickException(Text("合言葉が一致しません。", "The two passphrases differ.").say(house.lang))
+        raise InvalidArguments(
+            Text("二つの合言葉が一致しません。", "The two passphrases differ."),
+            Text("もう一度実行してください。", "Run the command again."),
+            written=Text("登録していません。", "Nobody was enrolled."),
+        )
     made = operators.enrol(rooms.store, rooms.clock, name, chosen, endorser=key, roles=roles, ceiling=ceiling)
     screen.say(Text(f"操作者 {name} を登録しました。", f"Operator {name} is enrolled."), house.lang, "green")
     screen.say(_mandate(made), house.lang)
@@ -114,7 +120,7 @@ def grant(
 
 
 @group.command(name="list")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def list_(house: House, *, as_json: bool) -> None:
     """操作者の一覧 / Everyone ever enrolled: roles, ceilings, and what they lent."""
@@ -126,9 +132,7 @@ def list_(house: House, *, as_json: bool) -> None:
         return
     today = jst_date(rooms.clock.now())
     rows = [_row(one, house, today) for one in everyone]
-    labels = Text(
-        "名前 有効 役割 上限額 委任 保証した人 登録(UTC)", "name active roles ceiling lent vouched-by enrolled(UTC)"
-    )
+    labels = Text("名前 有効 役割 上限額 委任 保証した人 登録", "name active roles ceiling lent vouched-by enrolled")
     screen.table(Text("操作者", "Operators").say(house.lang), labels.say(house.lang).split(), rows, right=[3])
 
 
@@ -141,7 +145,7 @@ def _row(one: Operator, house: House, today: date) -> tuple[str, ...]:
         "—" if one.ceiling is None else yen_text(one.ceiling),
         ", ".join(text.say(house.lang) for text in lent) or "—",
         one.endorsed_by,
-        one.enrolled_at[:19],
+        japan_time(one.enrolled_at)[:16],
     )
 
 

@@ -12,6 +12,7 @@ from seikyu.models import shown
 from seikyu.store.database import Row
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON
 
 STATES: Final = {
     "waiting": Text("送信待ち", "waiting"),
@@ -22,9 +23,9 @@ STATES: Final = {
 
 
 @click.command()
-@click.option("--state", type=click.Choice(list(STATES)))
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--state", type=click.Choice(list(STATES)), help="この状態だけ / only in this state")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="件数 / how many at most")
+@AS_JSON
 @click.pass_obj
 def outbox(house: House, *, state: str | None, limit: int, as_json: bool) -> None:
     """通知の状況 / Notices: delivered, on their way, given up."""

@@ -23,8 +23,8 @@ from seikyu.providers.catalog import WRITE_OPERATIONS
 from seikyu.spec import RuleTrace, Verdict
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON
 
-_JSON = click.option("--json", "as_json", is_flag=True)
 _FILE: Final = click.Path(exists=True, dir_okay=False)
 
 
@@ -115,7 +115,7 @@ def _unheld(house: House, found: Policy) -> list[Text]:
 
 @policy.command()
 @click.argument("what", metavar="ACTION_ID|FILE")
-@_JSON
+@AS_JSON
 @click.pass_obj
 def explain(house: House, what: str, *, as_json: bool) -> None:
     """規則を一つずつ説明 / Every rule, hit or not: for an action, then and now, or for facts in a file."""
@@ -201,7 +201,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
 @policy.command()
 @click.argument("old", type=_FILE)
 @click.argument("new", type=_FILE)
-@_JSON
+@AS_JSON
 @click.pass_obj
 def diff(house: House, old: str, new: str, *, as_json: bool) -> None:
     """方針を比較 / Which decisions of the last 90 days would have been others."""

@@ -50,9 +50,19 @@ def complain(error: SeikyuError, lang: Lang) -> None:
     """An error, to stderr: what happened, what was written, what next."""
     out = console(stderr=True)
     out.print(error.what.say(lang), style="bold red")
-    for part in (error.written, error.next_step):
-        if part.say(lang):
-            out.print(part.say(lang))
+    for part in (error.written.say(lang), in_commands(error.next_step.say(lang))):
+        if part:
+            out.print(part)
+
+
+def in_commands(said: str) -> str:
+    """A next step that names a tool of the assistant, with the command that does the same."""
+    for tool, command in _COMMANDS.items():
+        said = said.replace(tool, f"`{command}`")
+    return said
+
+
+_COMMANDS: Final = {"list_actions": "seikyu actions", "list_connections": "seikyu connections"}
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -8,7 +8,8 @@ from types import FrameType
 
 import click
 
-from seikyu.errors import InvalidArguments, Text
+from seikyu.errors import NOTHING, ConfigurationError, InvalidArguments, Text
+from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 
 IN_DOUBT = 3
@@ -44,18 +45,32 @@ def _end(house: House) -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8790,
+    show_default=True,
+    help="ポート。0 なら空いているもの / the port; 0 takes a free one",
+)
 @click.pass_obj
 def sandbox(house: House, port: int) -> None:
     """練習用の提供元 / Stand-ins of the providers on this machine, for rehearsals."""
     from seikyu.sandbox.twins import serve_twins
-    from seikyu.surfaces.cli import screen
 
-    origin = f"http://127.0.0.1:{port}"
+    try:
+        serve_twins(port, ready=lambda twins: screen.say(_twins_at(twins.origin), house.lang))
+    except OSError as error:
+        raise ConfigurationError(
+            Text(f"ポート {port} で待ち受けできません。", f"The stand-ins cannot listen at port {port}."),
+            Text("--port で別のポートを指定してください。", "Choose another one with --port."),
+            written=NOTHING,
+        ) from error
+
+
+def _twins_at(origin: str) -> Text:
     roots = ("mfkessai/v2", "invox", "misoca", "freee")
     lines = "\n".join(f'base_url = "{origin}/{root}"' for root in roots)
-    said = Text(f"練習用の提供元: {origin}（Ctrl+C で終了）\n{lines}", f"Twins at {origin}, Ctrl+C ends.\n{lines}")
-    serve_twins(port, ready=lambda _twins: screen.say(said, house.lang))
+    return Text(f"練習用の提供元: {origin}（Ctrl+C で終了）\n{lines}", f"Twins at {origin}, Ctrl+C ends.\n{lines}")
 
 
 def _stop_as_after_ctrl_c(_number: int, _frame: FrameType | None) -> None:

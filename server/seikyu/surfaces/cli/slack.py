@@ -14,6 +14,7 @@ from seikyu.settings import SlackApp
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.login import say_prepared
+from seikyu.surfaces.cli.options import AS_JSON
 from seikyu.surfaces.cli.secrets import read_secret
 
 
@@ -37,7 +38,7 @@ def connect(house: House, token_fd: int | None, secret_fd: int | None) -> None:
 
 
 @slack.command(name="links")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def list_links(house: House, *, as_json: bool) -> None:
     """Slack の誰が誰か / Who in Slack speaks for whom, and up to what amount."""

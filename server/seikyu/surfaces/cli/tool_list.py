@@ -10,10 +10,11 @@ from seikyu.errors import Text
 from seikyu.spec import Tool
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
+from seikyu.surfaces.cli.options import AS_JSON
 
 
 @click.command(name="tools")
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.option("--markdown", is_flag=True, help="README の表 / the table of the README")
 @click.pass_obj
 def list_tools(house: House, *, as_json: bool, markdown: bool) -> None:

@@ -13,6 +13,7 @@ from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.freezing import os_user
 from seikyu.surfaces.cli.house import House
 from seikyu.surfaces.cli.login import is_asking
+from seikyu.surfaces.cli.options import AS_JSON
 
 if TYPE_CHECKING:
     from seikyu.vault.holdings import Holding
@@ -25,7 +26,7 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def status(house: House, *, as_json: bool) -> None:
     """鍵と、それで封印したもの / Which keys there are, and which secret is sealed with which."""
@@ -59,7 +60,7 @@ def _role(custody: Custody, at: int) -> Text:
 @click.option(
     "--drop-retired", is_flag=True, help="不要になった鍵を外す / take out the keys that nothing needs any more"
 )
-@click.option("--json", "as_json", is_flag=True)
+@AS_JSON
 @click.pass_obj
 def rotate(house: House, *, no_new_key: bool, sole_machine: bool, drop_retired: bool, as_json: bool) -> None:
     """鍵の交換 / Seal everything with a new master key, while servers go on. Ends with 1 when something is left."""

@@ -25,7 +25,7 @@ def look_at_freeze(patient: Patient) -> Findings:
     with patient.store.read() as tx:
         held = freezing.standing(tx)
     if held is None:
-        yield ok("gate.freeze", Text("凍結されていません。", "Nothing is frozen."))
+        yield ok("gate.freeze", Text("緊急停止していません。", "Nothing is frozen."))
         return
     yield warning("gate.freeze", held.text, _RECONCILE if held.kind == freezing.RESTORED else _UNFREEZE)
 

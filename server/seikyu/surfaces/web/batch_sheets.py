@@ -265,7 +265,7 @@ def stands(card: Card, frozen: Text | None) -> Text:
 
 def _before_sending(card: Card, frozen: Text | None) -> Text:
     if frozen is not None:
-        return Text("凍結が解除されるまで送信されません。", "It waits until the freeze is lifted.")
+        return Text("緊急停止が解除されるまで送信されません。", "It waits until the freeze is lifted.")
     if card.outcome is not None:
         return Text("まだ送信されていません。", "It was not sent yet.")
     return Text("まもなく送信されます。", "It will be sent soon.")

@@ -12,6 +12,7 @@ from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import STATE_TEXT, Action, State, find
 from seikyu.gate.cards import Card, CardIndex, japan_time
+from seikyu.gate.happenings import EVENTS, NOT_SHOWN
 from seikyu.gate.mandates import trusted
 from seikyu.gate.proposals import Desk
 from seikyu.gate.votes import check_digest
@@ -52,37 +53,6 @@ NEXT: Final[Mapping[State, Text]] = {
     State.SUCCEEDED: Text("提供元のデータで完了を確認しました。", "The provider's own data says it is done."),
 }
 """What an operator should know in this state, besides its name."""
-
-EVENTS: Final[Mapping[str, Text]] = {
-    "proposed": Text("申請", "proposed"),
-    "voted": Text("承認", "approved"),
-    "approved": Text("承認（必要数に到達）", "approved, all votes are there"),
-    "rejected": Text("却下", "rejected"),
-    "returned": Text("差戻し", "sent back"),
-    "revoked": Text("承認取消", "approval revoked"),
-    "withdrawn": Text("取り下げ", "withdrawn"),
-    "expired": Text("期限切れ", "expired"),
-    "edited": Text("修正（新しい版）", "edited, a new revision"),
-    "asked_again": Text("承認のやり直し", "asked again"),
-    "denied": Text("方針により拒否", "denied by the policy"),
-    "alarm": Text("改ざんを検知し停止", "stopped: something was tampered with"),
-    "claimed": Text("送信開始", "sending"),
-    "succeeded": Text("完了", "done"),
-    "differs": Text("提供元の内容が申請と相違", "the provider has something else"),
-    "refused": Text("提供元が拒否", "refused by the provider"),
-    "never_sent": Text("送信できず終了", "given up without being sent"),
-    "not_sent": Text("未送信（再試行します）", "not sent, will be tried again"),
-    "outcome_unknown": Text("結果不明", "outcome unknown"),
-    "abandoned": Text("送信中に中断", "interrupted while sending"),
-    "looked_up": Text("提供元に照会", "looked up at the provider"),
-    "proven_absent": Text("未登録を確認", "proven not to exist"),
-    "needs_person": Text("人の確認待ち", "a person has to look"),
-    "fenced": Text("古い送信結果を記録", "a late answer was recorded"),
-    "concluded": Text("結果を確認（他の操作者の確認待ち）", "looked at the provider; others have to agree"),
-    "resolved": Text("人が結果を確認", "a person recorded the result"),
-}
-_NOT_SHOWN: Final = frozenset({"sealed"})
-"""The seal of a decision; the decision itself is the next row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +96,8 @@ class Sheet:
     def advice(self) -> Text | None:
         if self.frozen is not None and self.state is State.APPROVED:
             return Text(
-                "承認済みです。凍結が解除されるまで送信されません。", "Approved; it waits until the freeze is lifted."
+                "承認済みです。緊急停止が解除されるまで送信されません。",
+                "Approved; it waits until the freeze is lifted.",
             )
         return NEXT.get(self.state)
 
@@ -198,7 +169,7 @@ class Reading:
             proposed=japan_time(action.created_at),
             left=_left(action, now) if state in {State.AWAITING, State.APPROVED} else None,
             ask=_ask(state),
-            history=tuple(_happening(row) for row in rows if row["kind"] not in _NOT_SHOWN),
+            history=tuple(_happening(row) for row in rows if row["kind"] not in NOT_SHOWN),
             refresh_s=_refresh_s(state, rows, now),
             frozen=None if frozen is None else frozen.text,
             lenders=lent,
