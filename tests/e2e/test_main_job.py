@@ -166,6 +166,20 @@ async def test_the_cancellation_of_a_transaction_is_approved_too_and_frees_the_s
     assert anew["action_id"] != done["action_id"]
 
 
+async def test_what_only_a_person_can_find_out_names_the_command_that_records_it(stage: Stage) -> None:
+    fault = Fault(operation="invox.register_e_storage_document", kind=FaultKind.CUT_AFTER_EFFECT)
+    async with assistant(stage) as client:
+        waiting = await call(
+            client, "upload_e_storage_document", path="領収書-青葉商事.pdf", doc_type="領収書", partner_name="青葉商事"
+        )
+        stage.twins.faults.add(fault)
+        approve = [*stage.command, "approve", waiting["action_id"], "--by", OPERATOR, "--secret-fd", "0"]
+        done = await anyio.run_process(approve, input=PASSPHRASE.encode(), env=stage.environment, check=False)
+
+    assert done.returncode == 3
+    assert f"`seikyu resolve {waiting['action_id']}`" in done.stdout.decode()
+
+
 async def test_a_document_of_35_mb_is_stored_and_the_server_hardly_grows(stage: Stage) -> None:
     let_documents_run(stage)
     size = 35_000_000

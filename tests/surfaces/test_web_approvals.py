@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 
 from gate.stage import PASSPHRASE
 from seikyu.errors import Text
-from seikyu.gate import freezing, operators
+from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
 from seikyu.gate.operators import Key
@@ -91,6 +91,18 @@ async def test_a_refusal_shows_its_reason_and_sends_nothing(page: Page, decision
     assert page.woken == []
     assert "<q>金額が 違います</q>" in shown.text
     assert "<form" not in shown.text
+
+
+@pytest.mark.parametrize("decision", ["reject", "return"])
+async def test_a_refusal_without_a_reason_is_given_back_and_costs_no_try(page: Page, decision: str) -> None:
+    action = page.stage.propose("A-1", 200_000)
+
+    answer = await page.browser().decide(action, decision, reason=" \u3000")
+
+    assert (answer.status_code, banner(answer)) == (400, "却下・差戻しの理由を書いてください。")
+    assert page.stage.find(action.id).state is State.AWAITING
+    with page.stage.store.read() as tx:
+        assert [row["kind"] for row in audit.history(tx, action.id)] == ["proposed"]
 
 
 async def test_two_operators_are_needed_and_the_first_is_told_so(page: Page) -> None:
@@ -239,7 +251,7 @@ async def test_of_an_approval_and_a_rejection_at_once_one_counts(page: Page) -> 
     one = page.browser()
     other = one.another()
     yes = filled(await one.read(action))
-    no = filled(await other.read(action), decision="reject", operator="sato")
+    no = filled(await other.read(action), decision="reject", operator="sato", reason="違います")
     answers: list[httpx2.Response] = []
 
     async def send(browser: Browser, fields: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -219,6 +220,22 @@ def _report(house: House, action: Action, *, as_json: bool) -> None:
         )
     for said in card.conclusions:
         screen.say(said, house.lang, "yellow")
+    if action.state in _NEXT and not card.conclusions:
+        said = _NEXT[action.state]
+        screen.say(Text(said.ja.format(id=action.id), said.en.format(id=action.id)), house.lang)
+
+
+_NEXT: Final[Mapping[State, Text]] = {
+    State.UNKNOWN: Text(
+        "登録された可能性があります。手作業で登録せず、`seikyu reconcile` で照会してください。",
+        "It may have been written. Do not enter it by hand; `seikyu reconcile` looks it up.",
+    ),
+    State.MANUAL_REVIEW: Text(
+        "登録された可能性があります。提供元の画面で有無を確かめ、`seikyu resolve {id}` で結果を記録してください。",
+        "It may have been written. Look at the provider's own screen, then record it with `seikyu resolve {id}`.",
+    ),
+}
+"""What only a person can do now."""
 
 
 def _simple(decision: Decision, name: str, summary: str, *, needs_reason: bool) -> click.Command:

@@ -93,6 +93,13 @@ class DecisionForm(SignedForm):
     """The one that was shown."""
     decision: Decision
 
+    @property
+    def lacking(self) -> Text | None:
+        """What still has to be filled in: who is refused hears why, here as in a terminal and in Slack."""
+        if self.fault is None and self.decision in {"reject", "return"} and not self.reason:
+            return Text("却下・差戻しの理由を書いてください。", "Say why you reject it or send it back.")
+        return self.fault
+
     def is_answer_to(self, ask: str | None) -> bool:
         """Whether the page's question, `decide` or `revoke`, is the one that was answered."""
         return ask == ("revoke" if self.decision == "revoke" else "decide")

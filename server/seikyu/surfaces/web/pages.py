@@ -138,8 +138,8 @@ class _Pages:
             return self._counter.notice(form.reason + NOT_RECORDED, form.status)
         if not self._is_own_form(request, form):
             return await self._again(request, form, STALE, 403)
-        if form.fault is not None:
-            return await self._again(request, form, form.fault, 400)
+        if form.lacking is not None:
+            return await self._again(request, form, form.lacking, 400)
         try:
             key = await self._counter.unlock(form)
         except (VoteRefused, StoreBusy) as error:
