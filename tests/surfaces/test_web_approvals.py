@@ -27,6 +27,7 @@ from seikyu.errors import Text
 from seikyu.gate import audit, freezing, operators
 from seikyu.gate.actions import Action, State
 from seikyu.gate.cards import CardIndex
+from seikyu.gate.happenings import EVENTS
 from seikyu.gate.operators import Key
 from seikyu.surfaces.doors import Doors, own_hosts, own_origins
 from seikyu.surfaces.web import approval_routes, counter, sheets
@@ -816,7 +817,7 @@ def _environment() -> dict[str, str]:
 
 
 def test_every_event_and_advice_is_in_both_languages() -> None:
-    texts: list[Text] = [*sheets.EVENTS.values(), *sheets.NEXT.values()]
+    texts: list[Text] = [*EVENTS.values(), *sheets.NEXT.values()]
 
     assert all(text.ja and text.en for text in texts)
 

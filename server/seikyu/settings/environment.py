@@ -32,8 +32,16 @@ def _lang(value: str | None) -> Lang:
     return "en" if chosen.startswith("en") else "ja"
 
 
-def _flag(value: str | None) -> bool:
-    return (value or "").strip().lower() in {"1", "true", "yes", "on"}
+def _flag(name: str, env: Mapping[str, str]) -> bool:
+    """Raises `ConfigurationError`: a word of which nobody knows whether it means yes; a guardrail is never guessed."""
+    word = (env.get(name) or "").strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"", "0", "false", "no", "off"}:
+        return False
+    raise ConfigurationError(
+        Text(f"{name} は 1（有効）か 0（無効）で書いてください。", f"{name} must be 1, for yes, or 0, for no.")
+    )
 
 
 def _words(value: str | None) -> tuple[str, ...]:
@@ -154,7 +162,7 @@ def _retention_years(env: Mapping[str, str]) -> int:
                 f"SEIKYU_RETENTION_YEARS must be a whole number of years from 1 to {MOST_YEARS}, such as 10.",
             )
         )
-    if years < LEAST_YEARS and not _flag(env.get("SEIKYU_RETENTION_SHORTER")):
+    if years < LEAST_YEARS and not _flag("SEIKYU_RETENTION_SHORTER", env):
         raise ConfigurationError(
             Text(
                 f"SEIKYU_RETENTION_YEARS={years} は会社法・電帳法の {LEAST_YEARS} 年より短い期間です。",
@@ -216,7 +224,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
         requester=env.get("SEIKYU_REQUESTER") or _user_name(),
         lang=_lang(env.get("SEIKYU_LANG")),
         toolsets=_words(env.get("SEIKYU_TOOLSETS")),
-        is_read_only=_flag(env.get("SEIKYU_READ_ONLY")),
+        is_read_only=_flag("SEIKYU_READ_ONLY", env),
         file_roots=_roots(env.get("SEIKYU_FILE_ROOTS"), home),
         approvals_url=env.get("SEIKYU_APPROVALS_URL") or None,
         public_host=_public_host(env.get("SEIKYU_PUBLIC_HOST")),
