@@ -41,6 +41,14 @@ class EndlessLease(Claims):
         return row
 
 
+class Unwritten(Claims):
+    """What leaves is written down nowhere but in the database."""
+
+    def guard(self, claim: Claim) -> None:
+        with self._store.read() as tx:
+            self._check(tx, claim)
+
+
 class AnyEpoch(Claims):
     """An answer is recorded whoever holds the claim by now."""
 
@@ -262,6 +270,7 @@ def _bug(words: str, *troubles: str, **rooms: Any) -> Bug:
 BUGS: Final[Mapping[str, Bug]] = {
     "the fence always opens": _bug("while everything was frozen", "freeze", "stalls", claims=OpenGuard),
     "the fence forgets the lease": _bug("left after its lease", "stalls", claims=EndlessLease),
+    "nothing is journaled": _bug("without a line in the journal", claims=Unwritten),
     "an answer is recorded in another's claim": _bug("nobody can know", "stalls", "jumps", claims=AnyEpoch),
     "an unknown outcome is claimed": _bug("left again after", "provider", claims=AnyState),
     "votes count without their revision": _bug("votes", "policy", claims=SameRevision),

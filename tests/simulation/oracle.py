@@ -132,6 +132,8 @@ class Oracle:
         self.faults: list[str] = []
         self.loans: list[Loan] = []
         self.rules: Rules | None = None
+        self.journal: Sequence[bytes] = ()
+        """What stands outside the database of what has left."""
         self.is_frozen = False
         """Certainly: somebody was told so, and nobody has tried to lift it since."""
         self._orders = 0
@@ -301,6 +303,8 @@ class Oracle:
             self.blame(action_id, f"left while it was {asked.state}")
         if asked.claimed_at is None or self.clock.now() - asked.claimed_at >= timedelta(seconds=LEASE_S):
             self.blame(action_id, f"left after its lease, which began {asked.claimed_at}")
+        if not self.journal or json.loads(self.journal[-1])["row"]["id"] != action_id:
+            self.blame(action_id, "left without a line in the journal")
         if asked.left:
             self._leaves_again(asked)
         asked.left += 1

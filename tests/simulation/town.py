@@ -97,6 +97,7 @@ class Town(Surroundings):
         self.oracle.rules = self.usual
         self.living: set[str] = set()
         self.diary = Diary()
+        self.oracle.journal = self.diary.lines
         self.providers = {name: self._provider(name) for name in CONNECTIONS}
         self.oracle.providers = self.providers
         self.is_closing = False
