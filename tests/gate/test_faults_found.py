@@ -464,7 +464,6 @@ async def test_what_is_asked_anew_and_may_have_left_counts_into_every_total_and_
             "customer_daily_total",
             "customer_monthly_total",
             "connection_daily_total",
-            "connection_monthly_total",
             "split_total",
         ),
         50_000 + 50_000,

@@ -191,7 +191,7 @@ def test_hours_that_are_none_and_numbers_that_are_none_stop_the_policy(condition
 
 def test_every_total_is_read_from_an_index_alone(stage: Stage) -> None:
     stage.propose("A-1", 1)
-    days = ["today", "first_day", "last_day"]
+    days = ["today", "first_day", "connection_from", "last_day"]
     names = ["requester", "connection", "counterparty_key", "counterparty_id", "except_id", *days]
     asked: list[str] = []
     with stage.store.read() as tx:

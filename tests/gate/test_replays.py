@@ -177,6 +177,23 @@ def test_a_fact_on_nobodys_record_leaves_out_what_a_rule_would_judge_by_it_and_s
     assert (neither.derived, neither.left_out) == (1, ())
 
 
+def test_the_month_of_a_connection_is_on_record_where_a_rule_asked_for_it_and_is_never_taken_for_none(
+    stage: Stage,
+) -> None:
+    by_month = policy_of("connection_monthly_total_over = 150", "approvers = 2")
+    before = stage.propose("A-1", 100)
+    stage.settings.policy_file.write_text(by_month.source, encoding="utf-8")
+    after = stage.propose("A-2", 60)
+    stage.settings.policy_file.write_text(POLICY, encoding="utf-8")
+
+    found = replayed(stage, by_month, old=policy_of("amount_over = 1_000"))
+
+    assert [(id_, said.en) for id_, said in found.left_out] == [
+        (before.id, "connection_monthly_total is not on record")
+    ]
+    assert [(change.action.id, change.rules) for change in found.changes] == [(after.id, ["-no-rule", "+it"])]
+
+
 def test_a_recorded_fact_that_this_version_does_not_know_is_passed_over(stage: Stage) -> None:
     stage.propose("A-1", 100_001)
     recorded_anew(stage, lambda record: record["facts"].update(moon="full"))

@@ -74,7 +74,7 @@ def test_several_processes_start_at_once_on_an_empty_database_and_it_is_made_onc
 def total(store: Store) -> int:
     """Asked in a way that is planned once for each connection."""
     who = dict.fromkeys(("requester", "connection", "counterparty_key", "counterparty_id", "except_id"), "x")
-    days = dict.fromkeys(("today", "first_day", "last_day"), "2026-11-21")
+    days = dict.fromkeys(("today", "first_day", "connection_from", "last_day"), "2026-11-21")
     with store.read() as tx:
         found = tx.one("totals", **who, **days)
     assert found is not None

@@ -155,7 +155,10 @@ class Claims:
         now, (connection, operation) = self._clock.now(), self._bound(action)
         changed = targets.changes(action, operation, found)
         current = targets.renewed(action, found.record) if changed and found is not None else action
-        situation = gather_again(tx, current, connection, operation, now=now, duplicate_days=policy.file.duplicate_days)
+        situation = gather_again(
+            tx, current, connection, operation,
+            now=now, duplicate_days=policy.file.duplicate_days, with_month=policy.asks_for_month,
+        )  # fmt: skip
         verdict = policy.decide(situation.facts)
         if changed:
             until = now + timedelta(seconds=self._settings.timing.awaiting_s)

@@ -17,6 +17,7 @@ from seikyu.store.database import Tx
 _COMPANY_FORMS: Final = re.compile(
     r"株式会社|有限会社|合同会社|合資会社|合名会社|\(株\)|\(有\)|\(同\)|[\s・.,，．、。]"
 )
+_CONNECTION_MONTH: Final = "connection_monthly_total"
 _DASHES: Final = re.compile(r"[‐‒–—―−]")
 """Written for one another, and for the ASCII one; the sign of a long vowel is a letter."""
 
@@ -50,12 +51,26 @@ def gather(
     file_sha256: str | None,
     now: datetime,
     duplicate_days: int,
+    with_month: bool = True,
 ) -> Situation:
-    """Read the situation of one action, itself not counted among its twins."""
+    """Read the situation of one action, itself not counted among its twins.
+
+    `with_month` is whether the month of the whole connection is added up, which is worth it only where a rule asks.
+    """
     today = jst_date(now)
     twins = _twins(tx, action_id, connection, operation.kind, particulars=particulars, days=duplicate_days)
     files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
     amount = particulars.amount if operation.kind == "bill" else 0
+    totals = _totals(
+        tx,
+        action_id,
+        requester,
+        connection,
+        particulars=particulars,
+        today=today,
+        own=amount or 0,
+        with_month=with_month,
+    )
     facts = Facts(
         operation=operation.name,
         provider=connection.provider,
@@ -70,15 +85,17 @@ def gather(
         changed_destination=_has_moved(tx, action_id, connection, particulars),
         time=f"{now.astimezone(JST):%H:%M}",
         weekday=WEEKDAYS[today.weekday()],
-        **_totals(tx, action_id, requester, connection, particulars=particulars, today=today, own=amount or 0),
+        **{name: total for name, total in totals.items() if with_month or name != _CONNECTION_MONTH},
     )
     return Situation(facts, (*twins, *(str(row["id"]) for row in files)))
 
 
 def _totals(
-    tx: Tx, action_id: str, requester: str, connection: Connection, *, particulars: Particulars, today: date, own: int
-) -> dict[str, int]:
+    tx: Tx, action_id: str, requester: str, connection: Connection, *, particulars: Particulars, today: date, own: int,
+    with_month: bool,
+) -> dict[str, int]:  # fmt: skip
     """Yen of the day and of the month in Japan, `own` included; what has no known customer stands alone."""
+    first_day = f"{today:%Y-%m}-01"
     row = tx.one(
         "totals",
         requester=requester,
@@ -87,7 +104,8 @@ def _totals(
         counterparty_id=particulars.counterparty_id,
         except_id=action_id,
         today=today.isoformat(),
-        first_day=f"{today:%Y-%m}-01",
+        first_day=first_day,
+        connection_from=first_day if with_month else today.isoformat(),
         last_day=f"{today:%Y-%m}-31",
     )
     return {name: own + int(total) for name, total in (row or {}).items()}
@@ -101,6 +119,7 @@ def gather_again(
     *,
     now: datetime,
     duplicate_days: int,
+    with_month: bool = True,
 ) -> Situation:
     """The situation of a stored action as it is now."""
     return gather(
@@ -113,6 +132,7 @@ def gather_again(
         file_sha256=action.file_sha256,
         now=now,
         duplicate_days=duplicate_days,
+        with_month=with_month,
     )
 
 

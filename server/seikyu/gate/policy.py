@@ -33,6 +33,11 @@ class Policy:
     sha256: str
     source: str
 
+    @property
+    def asks_for_month(self) -> bool:
+        """Whether a rule looks at the month of a whole connection: of all facts the dearest to know."""
+        return any(rule.connection_monthly_total_over is not None for rule in self.file.rules)
+
     def decide(self, facts: Facts) -> Verdict:
         """Evaluate every rule."""
         return decide(self.file, facts, self.sha256)

@@ -221,7 +221,7 @@ class Desk:
             why=verdict.why,
             policy=policy.sha256,
             twins=list(situation.twins),
-            facts=situation.facts.model_dump(mode="json"),
+            facts=situation.facts.model_dump(mode="json", exclude_unset=True),
         )
         return action_of(told)
 
@@ -252,6 +252,7 @@ def situation_of(tx: Tx, policy: Policy, proposal: Proposal, now: datetime) -> S
         file_sha256=file_sha256(proposal.plan),
         now=now,
         duplicate_days=policy.file.duplicate_days,
+        with_month=policy.asks_for_month,
     )
 
 

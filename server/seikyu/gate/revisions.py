@@ -123,7 +123,7 @@ class Revisions:
                 tx, now, "edited", action.id, by=edit["editor"], role=said["role"], reason=reason,
                 old_digest=action.digest, changes=said["changes"], edit=revision_hash(edit), verdict=verdict.kind,
                 approvers=verdict.approvers, why=verdict.why, policy=policy.sha256, twins=list(situation.twins),
-                facts=situation.facts.model_dump(mode="json"),
+                facts=situation.facts.model_dump(mode="json", exclude_unset=True),
             )  # fmt: skip
             return action_of(told)
 

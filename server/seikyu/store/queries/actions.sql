@@ -155,7 +155,7 @@ FROM (
         coalesce(sum(amount), 0) AS of_month,
         coalesce(sum(CASE WHEN jst_day = :today THEN amount END), 0) AS of_day
     FROM action
-    WHERE connection = :connection AND jst_day BETWEEN :first_day AND :last_day AND id <> :except_id
+    WHERE connection = :connection AND jst_day BETWEEN :connection_from AND :last_day AND id <> :except_id
     AND kind = 'bill' AND state IN ('approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ) AS of_connection CROSS JOIN (
     SELECT
