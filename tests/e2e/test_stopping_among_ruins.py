@@ -47,15 +47,29 @@ def test_everything_is_stopped_whatever_is_wrong_with_the_configuration(
     place: Installation, ruin: Callable[[Installation], None]
 ) -> None:
     with place.opened() as home:
-        running = home.rooms()  # it has read what was there before
+        store = home.rooms().store
+        assert freezing.current(store) is None  # a server runs, and has read what was there before
         ruin(place)
 
         done = place.run("freeze", "--reason", "something is wrong")
 
-        frozen = freezing.current(running.store)
+        frozen = freezing.current(store)
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, frozen.text.en if frozen else "not frozen")
     assert frozen is not None
     assert frozen.reason == "something is wrong"
+    assert f"This is about {place.home}." in " ".join(done.stdout.split())
+
+
+def test_an_installation_that_was_never_there_is_not_called_stopped(place: Installation) -> None:
+    place.variables["SEIKYU_HOME"] = str(place.folder / "elsewhere")
+
+    done = place.run("freeze", "--reason", "something is wrong")
+
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 1
+    assert f"There is no {place.folder / 'elsewhere' / 'seikyu.db'}: nothing is sent from there." in said
+    assert "Nothing was frozen. Run it with the SEIKYU_HOME of the server to be stopped" in said
+    assert not (place.folder / "elsewhere").exists()
 
 
 def test_no_other_database_is_stopped_than_the_one_that_is_meant(place: Installation) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 
 import click
 
-from seikyu.errors import Text
+from seikyu.errors import NotFound, Text
 from seikyu.gate import freezing, operators
 from seikyu.surfaces.cli import screen
 from seikyu.surfaces.cli.house import House
@@ -26,12 +27,32 @@ def os_user() -> str:
 @click.pass_obj
 def freeze(house: House, operator: str | None, reason: str) -> None:
     """緊急停止 / Stop every send at once. No passphrase: stopping is always safe."""
+    _refuse_nothing(house)
     rooms = house.rooms()
     done = freezing.freeze(rooms.store, rooms.clock, os_user=os_user(), operator=operator, reason=reason)
     screen.say(done.text, house.lang, "bold red")
     screen.say(
         Text("解除は seikyu unfreeze --by 操作者名 です。", "Lift it with `seikyu unfreeze --by OPERATOR`."), house.lang
     )
+    if isinstance(house.settings.store_place, Path):
+        screen.say(Text(f"対象: {house.settings.home}", f"This is about {house.settings.home}."), house.lang)
+
+
+def _refuse_nothing(house: House) -> None:
+    """Whoever stops another installation than the one that sends must not believe that it is stopped."""
+    place = house.settings.store_place
+    if isinstance(place, Path) and not place.exists():
+        raise NotFound(
+            Text(
+                f"{place} がないため、ここから送信するものはありません。",
+                f"There is no {place}: nothing is sent from there.",
+            ),
+            Text(
+                "止めたいサーバーと同じ SEIKYU_HOME（PostgreSQL なら SEIKYU_DATABASE_URL）で実行してください。",
+                "Run it with the SEIKYU_HOME of the server to be stopped, or its SEIKYU_DATABASE_URL.",
+            ),
+            written=Text("何も凍結されていません。", "Nothing was frozen."),
+        )
 
 
 @click.command()
