@@ -250,6 +250,23 @@ def test_a_new_key_is_made_beside_secrets_of_another_only_when_a_person_says_so(
     assert (refused, made) == ((1, False), (0, "ready"))
 
 
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
+def test_a_window_that_is_closed_during_a_renewal_costs_no_login(tmp_path: Path, end: signal.Signals) -> None:
+    with open_desk(tmp_path, "freee") as desk:
+        environment = desk.write()
+        desk.connect()
+        desk.twins.advance(6 * 3600 + 1)  # over at freee; our clock does not know it yet
+        held = desk.portal.call(_held, desk)
+        desk.wire.plays(TOKEN, held)
+        with at_a_terminal("connections", "--check", environment=environment) as typist:
+            desk.portal.call(held.begun.wait)
+            typist.process.send_signal(end)
+            desk.portal.call(held.let_go)
+            code = typist.leaves()
+
+        assert (code, desk.state(), desk.grant().generation) == (1, "ready", 2)
+
+
 def test_a_login_that_another_key_opens_is_replaced_only_when_a_person_says_so(tmp_path: Path) -> None:
     with open_desk(tmp_path, "freee") as desk:
         environment = desk.write()

@@ -160,7 +160,17 @@ class Home:
         return await self.pipeline.call(principal, name, arguments)
 
     def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Run asynchronous work to its end and close what it opened at the providers."""
+        """Run a command's asynchronous work to its end and close what it opened at the providers.
+
+        A window that is closed, or an order to end, is heard like Ctrl+C: what was sent is waited for and recorded.
+        """
+        from seikyu.surfaces.cli.stopping import ended_like_ctrl_c
+
+        with ended_like_ctrl_c():
+            return self.serve(work)
+
+    def serve(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """As `run`, for work that hears signals itself."""
 
         async def whole() -> ResultT:
             gc.freeze()  # what start-up made stays; the collector need not look at it again

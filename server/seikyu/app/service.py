@@ -48,7 +48,7 @@ class Service:
                 await serve_stdio(server)
                 tasks.cancel_scope.cancel()
 
-        self._home.run(serve)
+        self._home.serve(serve)
 
     def serve_http(self, host: str, port: int) -> None:
         """Serve MCP at /mcp, the approval page at /approvals and /healthz, until interrupted.
@@ -64,7 +64,7 @@ class Service:
         listener = listen(host, port)
         bound = listener.getsockname()[1]
         app = self.web_app(host, bound)
-        self._home.run(lambda: serve_socket(app, listener, on_ready=lambda taken: self._say_ready(host, taken)))
+        self._home.serve(lambda: serve_socket(app, listener, on_ready=lambda taken: self._say_ready(host, taken)))
 
     def web_app(self, host: str, port: int) -> Starlette:
         """The HTTP app, with the worker inside its lifespan."""

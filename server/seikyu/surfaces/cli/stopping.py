@@ -45,7 +45,11 @@ def ended_like_ctrl_c() -> Generator[None]:
     """Let a closed window, or the order to end, stop what runs inside as Ctrl+C does; the main thread's.
 
     Once: the shell and the kernel may both tell of a window, and a second Ctrl+C breaks off what gives tokens back.
+    Inside itself, and in other threads, it changes nothing.
     """
+    if threading.current_thread() is not threading.main_thread() or _LIKE_CTRL_C.is_set():
+        yield
+        return
     is_heard = threading.Event()
 
     def hear(_number: int, _frame: FrameType | None) -> None:
@@ -53,12 +57,18 @@ def ended_like_ctrl_c() -> Generator[None]:
             is_heard.set()
             signal.raise_signal(signal.SIGINT)
 
-    former = {number: signal.signal(number, hear) for number in ENDINGS if number != signal.SIGINT}
+    heard = [number for number in ENDINGS if number != signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, hear) for number in heard}
+    _LIKE_CTRL_C.set()
     try:
         yield
     finally:
+        _LIKE_CTRL_C.clear()
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+_LIKE_CTRL_C: Final = threading.Event()
 
 
 class _Stop:
