@@ -39,6 +39,7 @@ RUINS = {
     "a program by a relative path": _set("SEIKYU_NOTIFY_COMMAND", "./notify"),
     "a master key that is none": _set("SEIKYU_MASTER_KEY", "no key"),
     "too short a retention": _set("SEIKYU_RETENTION_YEARS", "1"),
+    "a word that is neither yes nor no": _set("SEIKYU_READ_ONLY", "perhaps"),
 }
 
 
