@@ -65,6 +65,18 @@ async def test_different_conclusions_are_shown_and_do_not_add_up(stage: Stage) -
     assert (done.state, done.reference) == (State.SUCCEEDED, "tx-9")
 
 
+@pytest.mark.parametrize("reference", ["nothing", "Nothing", "", " ", "tx-9 ", "tx\u202e-9", "x" * 201])
+async def test_what_is_no_id_closes_nothing_and_never_adds_up_with_nothing(stage: Stage, reference: str) -> None:
+    first, second, _ = office(stage)
+    action = await in_review(stage, 2_000_000, first, second)
+
+    with pytest.raises(VoteRefused, match="no id of a provider"):
+        resolve(stage, action, first, reference)
+    after = resolve(stage, action, second, None)
+
+    assert after.state is State.MANUAL_REVIEW
+
+
 async def test_saying_it_twice_changes_nothing_and_is_told_so(stage: Stage) -> None:
     first, second, _ = office(stage)
     action = await in_review(stage, 2_000_000, first, second)

@@ -104,7 +104,9 @@ class BallotBox:
 
         Raises:
             VoteRefused: as for a vote; the requester may not say what became of their own request.
+            VoteRefused: `reference` is no id.
         """
+        _check_reference(reference)
         now = self._clock.now()
         return self._store.sure(
             lambda: self._resolve(ballot, key, now, reference), lambda: self._recorded(ballot, key, now)
@@ -304,8 +306,31 @@ def conclusions(tx: Tx, action: Action, people: People | None = None) -> dict[st
     return said
 
 
+_LONGEST_REFERENCE: Final = 200
+_NOTHING: Final = "nothing"
+"""What is sealed in the place of an id where nothing exists; so it is no id."""
+
+
 def _conclusion(reference: str | None) -> str:
-    return "nothing" if reference is None else reference
+    return _NOTHING if reference is None else reference
+
+
+def _check_reference(reference: str | None) -> None:
+    """An id that nobody can see, or that says the opposite of what is meant, must not close anything."""
+    if reference is None:
+        return
+    is_seen = bool(reference) and reference == shown(reference.strip(), _LONGEST_REFERENCE)
+    if not is_seen or reference.casefold() == _NOTHING:
+        raise _refuse(
+            Text(
+                f"「{shown(reference, 60)}」は提供元の番号ではありません。",
+                f'"{shown(reference, 60)}" is no id of a provider.',
+            ),
+            Text(
+                "提供元の画面にある番号を指定してください。何もないなら --outcome failed です。",
+                "Give the id on the provider's screen; when nothing is there, say --outcome failed.",
+            ),
+        )
 
 
 def _rights(tx: Tx, action: Action, people: People | None = None) -> list[tuple[Row, Right]]:
