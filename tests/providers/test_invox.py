@@ -312,6 +312,7 @@ async def test_success_without_an_id_is_unknown(body: object) -> None:
         ({"transaction_amount": "1"}, "transaction_amount"),
         ({"e_storage": {"transaction_amount": 1980, "partner_name": "別の会社"}}, "partner_name, transaction_amount"),
         ({"invox_company_code": "C-002"}, "invox_company_code"),
+        ({"file_name": "領収書.pdf"}, "file_name"),
     ],
 )
 async def test_an_id_beside_something_that_contradicts_it_is_for_a_person(beside: Any, names: str) -> None:

@@ -125,7 +125,7 @@ def _value(key: str, value: object) -> str:
 def _settle(request: ProviderRequest, answer: EStorageRegistered) -> Done | Different:
     """An id is all the proof invox gives: its answer is documented to repeat nothing.
 
-    One that names an error beside the id, or repeats another account, partner or amount, is for a person.
+    One that names an error beside the id, or repeats another account, file, partner or amount, is for a person.
     """
     reference, url = shown(answer.id, 200), answer.url
     if odd := _contradictions(request, answer.model_extra or {}):
@@ -143,7 +143,7 @@ def _contradictions(request: ProviderRequest, beside: Mapping[str, object]) -> l
     errors = [name for name in ("error", "errors") if said.get(name)]
     others = [
         name
-        for name in ("invox_company_code", *_PINNED)
+        for name in ("invox_company_code", "file_name", *_PINNED)
         if said.get(name) not in _NOT_REPEATED and sent.get(name) and not _is_same(said[name], sent[name])
     ]
     return errors + others
