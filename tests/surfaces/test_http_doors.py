@@ -1,7 +1,7 @@
 import json
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from seikyu.errors import ConfigurationError
 from seikyu.settings import read_settings
 from seikyu.surfaces.doors import Doors, own_hosts, own_origins
+from seikyu.surfaces.mcp import visitors
 from seikyu.surfaces.mcp.http import MAX_BODY, build_app, check_bind, listen, serve_http, serve_socket
 from surfaces.fakes import FakePipeline, build
 
@@ -430,6 +431,55 @@ async def test_a_body_beyond_the_limit_is_not_read_to_its_end() -> None:
         chunked = await here.raw(f"{head}Transfer-Encoding: chunked\n\n{size}\n{'x' * (MAX_BODY + 1)}\n0\n\n")
 
     assert (declared[0], chunked[0]) == (413, 413)
+
+
+async def hung_up(wire: anyio.abc.SocketStream) -> None:
+    """Hear what the server says until it closes the connection."""
+    with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            await wire.receive()
+
+
+HEAD = "GET /approvals HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"
+BODY = "POST /approvals HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 9\r\n\r\nhalf"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "said", ["", "GET", HEAD, BODY, f"{HEAD}\r\n{HEAD}"], ids=["nothing", "word", "head", "body", "next"]
+)
+async def test_a_request_that_does_not_arrive_is_not_waited_for(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "PATIENCE_S", 0.2)
+    async with house() as here, await anyio.connect_tcp("127.0.0.1", here.port) as wire:
+        await wire.send(said.replace("PORT", str(here.port)).encode())
+        await hung_up(wire)
+
+        assert (await here.raw("GET /healthz HTTP/1.1\nHost: 127.0.0.1:PORT\nConnection: close\n\n"))[0] == 200
+
+
+@pytest.mark.anyio
+async def test_beyond_a_number_of_connections_nobody_else_is_let_in_until_one_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(visitors, "MAX_VISITORS", 2)
+    health = "GET /healthz HTTP/1.1\nHost: 127.0.0.1:PORT\nConnection: close\n\n"
+    async with house() as here:
+        async with (
+            await anyio.connect_tcp("127.0.0.1", here.port),
+            await anyio.connect_tcp("127.0.0.1", here.port),
+            await anyio.connect_tcp("127.0.0.1", here.port) as third,
+        ):
+            await hung_up(third)
+
+        with anyio.fail_after(PATIENCE_S):
+            while True:
+                try:
+                    status, _ = await here.raw(health)
+                    break
+                except (anyio.BrokenResourceError, IndexError):  # the two have left, and are not known to have
+                    continue
+
+    assert status == 200
 
 
 @pytest.mark.anyio

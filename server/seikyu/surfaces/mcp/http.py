@@ -24,6 +24,7 @@ from seikyu.errors import ConfigurationError, Text
 from seikyu.surfaces.doors import Doors
 from seikyu.surfaces.mcp.pulse import Pulse
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
+from seikyu.surfaces.mcp.visitors import Visitor
 
 Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Health: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -38,7 +39,8 @@ MAX_SESSIONS: Final = 1000
 GRACE_S: Final = 10
 """How long open requests may finish after SIGTERM or Ctrl+C."""
 
-_BACKLOG: Final = 128
+_BACKLOG: Final = 64
+"""Connections that are taken at one go; the event loop of Python 3.11 floods the log when files run out half-way."""
 
 
 def build_app(
@@ -101,7 +103,8 @@ async def serve_socket(app: Starlette, listener: socket.socket, *, on_ready: Cal
     """Like `serve_http`, on a socket that `listen` has opened; closes it."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Visitor,
+        backlog=_BACKLOG,
         ws="none",
         lifespan="on",
         log_config=None,  # uvicorn's own would write to stdout
