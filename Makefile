@@ -46,7 +46,7 @@ CANARY ?= build/canary
 canary: $(TESTS) ## run the tests with every log at DEBUG, and look for every secret they used in all that anybody could read
 	@rm -rf $(CANARY)
 	@PYTHONPATH=tests $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --log-level=DEBUG \
-		-p canary.plugin --canary=$(CANARY) $(PYTEST_ARGS)
+		-o tmp_path_retention_policy=all -p canary.plugin --canary=$(CANARY) $(PYTEST_ARGS)
 	@rm -rf $(CANARY)
 
 cover: PYTEST_ARGS += --cov --cov-report=term

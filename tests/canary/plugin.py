@@ -35,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_worker:
         _begin(folder)
         config.option.basetemp = str(folder / FILES)
+    if config.getini("tmp_path_retention_policy") != "all":
+        raise pytest.UsageError("--canary looks at every test's files: add -o tmp_path_retention_policy=all")
     watch = Watch(diary.begun(folder), folder, is_worker=is_worker)
     config.pluginmanager.register(watch)
 
@@ -68,7 +70,7 @@ class Watch:
         if self._is_worker:
             return
         self._secrets = len(secrets_of(self._folder))
-        self._found = [hit for hit in hits(self._folder) if not is_allowed(hit)]
+        self._found = [hit for hit in hits(self._folder) if not is_allowed(hit, self._folder)]
         if self._found or not self._secrets:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

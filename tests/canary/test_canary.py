@@ -1,3 +1,4 @@
+import base64
 import os
 import subprocess
 import sys
@@ -5,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from canary.allowed import is_allowed
 from canary.diary import SECRETS, SHOWN, VARIABLE
 from canary.plugin import HOOK
-from canary.scan import FILES, hits
+from canary.scan import FILES, Hit, hits, secrets_of
 
 SECRET = "canary-5f2a8c7e9b1d4630-of-twelve-yellow-birds+/="
 
@@ -40,6 +42,36 @@ def test_a_secret_that_is_kept_is_not_found(tmp_path: Path) -> None:
     found = _after(f"import pydantic; print(repr(pydantic.SecretStr({SECRET!r})))", tmp_path)
 
     assert not found
+
+
+@pytest.mark.parametrize(
+    "shown, is_fine",
+    [
+        ("42.output: Open https://example.com/authorize?client_id=us&state=SECRET", True),
+        ("42.output: Open https://example.com/authorize?x&state=SECRET and keep SECRET", False),
+        ("42.output: the answer to SECRET", False),
+        ("42.log: HTTP Request: GET http://127.0.0.1:1/callback?code=SECRET", True),
+        ("42.log: HTTP Request: GET http://127.0.0.1:1/callback?code=SECRET\nDEBUG the code is SECRET", False),
+        ("42.log: HTTP Request: POST http://127.0.0.1:1/token?code=SECRET", False),
+        ("42.rows: x&state=SECRET", False),
+    ],
+)
+def test_what_a_browser_carries_may_stand_in_the_addresses_it_opens(
+    tmp_path: Path, *, shown: str, is_fine: bool
+) -> None:
+    name, text = shown.split(": ", 1)
+    (tmp_path / SHOWN).mkdir()
+    (tmp_path / SHOWN / name).write_text(text.replace("SECRET", SECRET))
+
+    assert is_allowed(Hit(f"{SHOWN}/{name}", "plain", SECRET.encode()[:24]), tmp_path) is is_fine
+
+
+def test_a_test_s_own_constant_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / SECRETS).mkdir()
+    values = [bytes(range(32)), bytes(range(32)).hex().upper().encode(), b"k" * 32, b"a" * 16 + SECRET.encode()]
+    (tmp_path / SECRETS / "1.values").write_bytes(b"\n".join(map(base64.b64encode, values)))
+
+    assert secrets_of(tmp_path) == {values[-1]}
 
 
 def _after(program: str, folder: Path) -> bool:

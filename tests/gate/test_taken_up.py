@@ -13,6 +13,7 @@ import pytest
 
 from gate.forgery import forge
 from gate.stage import Stage, make_stage
+from gate.traces import warned
 from seikyu.errors import NOTHING, NotAllowed, SeikyuError, StoreBusy, StoreDamaged, Text
 from seikyu.gate import audit, freezing
 from seikyu.gate.actions import Action, State, text_json
@@ -364,7 +365,7 @@ def test_a_release_whose_anchor_cannot_be_kept_stands_and_is_logged(
     stage.restoration.lift(seen, key=key, os_user="ito", reason="復元", are_all_told=True)
 
     assert freezing.current(stage.store) is None
-    assert [record.levelname for record in caplog.records] == ["CRITICAL", "WARNING"]
+    assert [record.levelname for record in warned(caplog)] == ["CRITICAL", "WARNING"]
     assert "the audit log is not anchored" in caplog.text
 
 

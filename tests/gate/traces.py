@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from gate.stage import Stage
 from seikyu.gate import audit
@@ -13,6 +16,11 @@ from seikyu.gate.policy import PolicyBook
 from seikyu.models import timestamp
 from seikyu.settings import Settings
 from seikyu.spec import WriteOperation
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What whoever runs the server reads, however much else is logged."""
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def claims_with(stage: Stage, settings: Settings, *more: WriteOperation[Any]) -> Claims:

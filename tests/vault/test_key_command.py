@@ -20,7 +20,7 @@ OTHER = bytes(range(1, 33)).hex()
 def program(tmp_path: Path, *lines: str) -> tuple[str, ...]:
     path = tmp_path / "give the key.py"
     path.write_text("\n".join(["import os, sys, time", *lines]) + "\n")
-    return sys.executable, str(path)
+    return sys.executable, "-I", str(path)  # it knows nothing of our packages
 
 
 def read(command: tuple[str, ...], **environ: str) -> str:
@@ -142,7 +142,7 @@ def test_the_program_sees_its_own_login_but_none_of_our_secrets_no_input_and_no_
 
     found = read(asking, SEIKYU_MASTER_KEY="x", SEIKYU_DATABASE_URL="x", PGPASSWORD="x", OP_TOKEN="its own")
 
-    assert found == read((sys.executable, "-c", f"print('{HEX}')"))
+    assert found == read((sys.executable, "-I", "-c", f"print('{HEX}')"))
 
 
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:
