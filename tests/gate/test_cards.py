@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 HOSTILE = "乗\u202e取" + "x" * 700
 """Turns what follows it around on the screen, and does not end."""
+LONG = "TX-" + "9" * 150
 
 
 def hostile(limit: int) -> str:
@@ -182,7 +183,7 @@ async def test_what_operators_say_became_of_it_is_shown_with_how_many_have_to_ag
     for key in keys:
         action = vote(stage, action, "approve", key)
     action = await stage.executor.execute(action.id)
-    for key, reference in zip(keys, (HOSTILE, HOSTILE, None), strict=True):
+    for key, reference in zip(keys, (LONG, LONG, None), strict=True):
         stage.ballots.resolve(Ballot(action.id, action.digest, "resolve", "画面で確認"), key, reference=reference)
 
     said = stage.cards.card(action.id).conclusions
@@ -191,8 +192,8 @@ async def test_what_operators_say_became_of_it_is_shown_with_how_many_have_to_ag
 
     assert set(said) == {
         Text(
-            f"提供元にある（{hostile(100)}）: sato, tanaka（2/3名）",
-            f"it is at the provider, {hostile(100)}: sato, tanaka (2 of 3)",
+            f"提供元にある（{LONG[:99]}…）: sato, tanaka（2/3名）",
+            f"it is at the provider, {LONG[:99]}…: sato, tanaka (2 of 3)",
         ),
         Text("提供元に何もない: ito（1/3名）", "nothing at the provider: ito (1 of 3)"),
     }
