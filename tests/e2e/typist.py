@@ -92,6 +92,7 @@ def at_a_terminal(*arguments: str, environment: Mapping[str, str]) -> Generator[
 
     def take_the_terminal() -> None:
         fcntl.ioctl(behind, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup; a person's shell does not
 
     process = subprocess.Popen(
         [sys.executable, "-m", "seikyu", *arguments],
