@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from e2e.beside import Installation, vault_of
+from seikyu.errors import ProviderUnavailable, Text
 from seikyu.gate.connections import Checkups, Standing
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
@@ -43,6 +44,13 @@ class Broken:
         if "/b/" in url:
             raise ZeroDivisionError("hush")
         return HttpAnswer(200, {"items": []}, "application/json")
+
+
+class Away:
+    """A provider that is out of reach, and why."""
+
+    async def read(self, _url: str, **_more: Any) -> HttpAnswer:
+        raise ProviderUnavailable(Text("閉店", "It is closed."), Text("明日", "Come back tomorrow."))
 
 
 class Told:
@@ -84,6 +92,19 @@ async def test_a_fault_nobody_thought_of_stands_in_its_own_row(place: Installati
     found = await checked(place, Broken())
 
     assert found == [Standing.WORKS, Standing.UNKNOWN, Standing.WORKS]
+
+
+async def test_what_a_provider_cannot_do_now_is_told_with_what_to_do_next(place: Installation) -> None:
+    with place.opened() as home:
+        vault = vault_of(home)
+        vault.put_api_key(ROWS[0], SecretStr("a key"))
+        found = await Checkups(cast("Any", Away()), vault, home.clock).one(ROWS[0])
+
+    assert (found.standing, found.what.en, found.next_step.en) == (
+        Standing.UNKNOWN,
+        "It is closed.",
+        "Come back tomorrow.",
+    )
 
 
 async def test_a_provider_that_never_answers_is_given_up(place: Installation) -> None:

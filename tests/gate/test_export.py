@@ -323,3 +323,13 @@ def test_a_range_that_ends_before_it_begins_hands_nothing_over(stage: Stage, tmp
         hand_over(stage, tmp_path / "out", day_from=date(2026, 11, 30), day_to=date(2026, 11, 1))
 
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_text_is_handed_over_as_it_can_be_written(stage: Stage, tmp_path: Path) -> None:
+    damaged = stage.propose("A-1", 100_000)
+    forge(stage, "UPDATE action SET canonical = ?", b"\xff")
+
+    hand_over(stage, tmp_path / "out")
+
+    [row] = [json.loads(line) for line in (tmp_path / "out" / "damaged.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (row["id"], row["canonical"]) == (damaged.id, "b'\\xff'")

@@ -66,6 +66,8 @@ def test_under_a_legal_hold_no_documents_time_is_ever_over(stage: Stage) -> None
     free, held = (state(stage.store, Retention(10, why), TODAY) for why in (None, "税務調査\u202e"))
 
     assert (free.documents_free_from, free.documents_past, held.documents_past) == (date(2022, 1, 1), 1, 0)
+    days = [date(2021, 12, 31), date(2022, 1, 1)]
+    assert [state(stage.store, Retention(), day).documents_past for day in days] == [0, 1]
     assert "Legal hold: nothing may be deleted (税務調査⟨U+202E⟩)." in held.text.en
     assert "Seikyu deletes none." in free.text.en
 

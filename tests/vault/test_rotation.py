@@ -387,6 +387,7 @@ def test_where_only_a_person_writes_the_person_puts_the_new_key_first(house: Hou
     dropped = house.rotation(given(house, new, old)).drop(on_progress=silent)
 
     assert "--no-new-key" in caught.value.say("ja")
+    assert "into SEIKYU_MASTER_KEY. Put a new one" in caught.value.say("en")
     assert (len(done.resealed), done.left) == (len(ROWS), [])
     assert {row["key_id"] for row in house.rows().values()} == {new.id}
     assert (dropped.dropped, house.places().current) == ((old,), old)
