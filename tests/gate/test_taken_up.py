@@ -490,3 +490,17 @@ async def test_a_line_is_whole_when_its_row_is_an_action_whose_content_is_what_i
     )
 
     assert [is_whole(one) for one in (entry, *odd)] == [True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize("statement", ["{}", "[]", "null", '"new_digest"', "{"])
+async def test_a_line_is_not_whole_when_one_of_its_edits_says_nothing(stage: Stage, statement: str) -> None:
+    key = stage.enrol("tanaka")
+    edited = stage.revisions.revise(stage.draft(stage.propose("A-1", 100_000), 200_000))
+    await stage.executor.execute(stage.approve(edited, key).id)
+    [entry] = stage.restoration.journal.entries()
+    assert entry is not None
+    [edit] = entry.edits
+
+    odd = replace(entry, edits=({**edit, "statement": statement},))
+
+    assert [is_whole(entry), is_whole(odd)] == [True, False]
