@@ -53,6 +53,31 @@ def test_a_timestamp_is_utc_of_fixed_width_and_comes_back_exactly() -> None:
     assert moment(timestamp(at)).utcoffset() == timedelta(0)
 
 
+def test_a_timestamp_of_an_early_year_has_the_same_width() -> None:
+    assert timestamp(datetime(1, 2, 3, tzinfo=UTC)) == "0001-02-03T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-11-21",
+        "2026-11-21T03:00:00Z",
+        "2026-11-21T03:00:00.5Z",
+        "2026-11-21T03:00:00.000000",
+        "2026-11-21T03:00:00.000000+00:00",
+        "2026-11-21 03:00:00.000000Z",
+        "2026-11-21T03:00:00.000000Z\n",
+        "２０２６-11-21T03:00:00.000000Z",
+        "2026-02-30T03:00:00.000000Z",
+        "2026-11-21T24:00:00.000000Z",
+    ],
+)
+def test_what_is_written_otherwise_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - one of ours or one of datetime's
+        moment(text)
+
+
 @pytest.mark.parametrize(
     "given, exact",
     [

@@ -81,12 +81,17 @@ def jst_date(moment: datetime) -> date:
 
 def timestamp(moment: datetime) -> str:
     """`moment` as text of fixed width in UTC, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 def moment(text: str) -> datetime:
-    """The inverse of `timestamp`."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    """The inverse of `timestamp`. Raises `ValueError` for any other text."""
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError("no timestamp")
+    return datetime.fromisoformat(text)
 
 
 MISFIT: Final = "misfit"
