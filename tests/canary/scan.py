@@ -17,7 +17,11 @@ FILES: Final = "files"
 """Beside what was shown: the folders the tests worked in, databases and all."""
 _VARIED: Final = 6
 """Different bytes. What has fewer is a test's own constant, and stands in innocent numbers too."""
-_COUNTED: Final = (bytes(range(2, 16)), bytes(range(2, 16)).hex().encode())
+_COUNTED: Final = (
+    bytes(range(2, 16)),
+    bytes(range(2, 16)).hex().encode(),
+    base64.b64encode(bytes(range(3, 15))).lower(),
+)
 """A key that a test counted out, and has programs of its own print."""
 _PART: Final = 20
 """Bytes: so much of the beginning or the end of a long secret is a secret too."""
