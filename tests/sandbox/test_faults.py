@@ -400,7 +400,7 @@ def test_the_foreground_entry_prints_nothing_and_returns_when_interrupted() -> N
     program = (
         "import os, signal\n"
         "from seikyu.sandbox.twins import serve_twins\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell ignores it for what runs in the background
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what runs in the background may ignore it
         "serve_twins(0, ready=lambda twins: os.kill(os.getpid(), signal.SIGINT))\n"
     )
 
