@@ -428,8 +428,11 @@ async def test_what_was_not_sent_may_be_sent_again_after_a_moment(desk: Desk) ->
     assert desk.provider.sent == [refresh(0)] * 3
 
 
-async def test_a_lost_answer_lets_the_old_token_serve_and_asks_nothing_while_it_lives(desk: Desk) -> None:
-    desk.provider.steps = [LOST]
+@pytest.mark.parametrize("answer", [LOST, PUT_OFF], ids=["lost", "put off"])
+async def test_an_answer_that_says_nothing_lets_the_old_token_serve_and_asks_nothing_while_it_lives(
+    desk: Desk, answer: TokenResult
+) -> None:
+    desk.provider.steps = [answer]
     desk.clock.advance(EARLY_S)
     served = [await desk.token()]
     desk.clock.advance(600)
@@ -488,18 +491,6 @@ async def test_a_provider_in_maintenance_costs_no_login_however_long_it_takes(de
     assert got == ["provider_unavailable"] * 8
     assert await desk.token() == access(1)
     assert desk.provider.sent == [refresh(0)] * 5
-
-
-async def test_a_provider_that_puts_us_off_is_not_asked_again_while_the_old_token_serves(desk: Desk) -> None:
-    desk.provider.steps = [PUT_OFF]
-    desk.clock.advance(EARLY_S)
-    served = [await desk.token()]
-    desk.clock.advance(600)
-    served.append(await desk.token())
-
-    assert served == [access(0), access(0)]
-    assert desk.vault.state(FREEE) == "refresh_unknown"
-    assert desk.provider.sent == [refresh(0)]
 
 
 async def test_a_last_try_that_was_not_sent_is_not_used_up(desk: Desk) -> None:
