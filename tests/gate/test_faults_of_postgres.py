@@ -225,16 +225,20 @@ def test_f14_a_withdrawal_whose_commit_is_lost_is_recorded_once(lossy: Stage, ro
     assert told(lossy, action) == ["proposed", "withdrawn"]
 
 
+@pytest.fixture
+def other(stage: Stage, tmp_path: Path) -> Generator[Stage]:
+    """A replica: another home, the same database, provider and time."""
+    url = stage.settings.database_url
+    made = make_stage(tmp_path / "other", provider=stage.provider, clock=stage.clock, database_url=url)
+    yield made
+    made.store.close()
+    made.presence.leave()
+
+
 @pytest.mark.fault("F16")
 def test_f16_of_two_replicas_one_sends_and_the_other_finds_its_claim_gone_before_its_first_byte(
-    stage: Stage, tmp_path: Path
+    stage: Stage, other: Stage
 ) -> None:
-    other = make_stage(
-        tmp_path / "other",
-        provider=stage.provider,
-        clock=stage.clock,
-        database_url=stage.settings.database_url,
-    )
     action = stage.propose("A-1", 50_000)
 
     mine, theirs = stage.claims.take(action.id), other.claims.take(action.id)
@@ -246,18 +250,10 @@ def test_f16_of_two_replicas_one_sends_and_the_other_finds_its_claim_gone_before
 
     assert theirs is None
     assert (stage.provider.sends, stage.find(action.id).state) == (0, State.UNKNOWN)
-    other.store.close()
-    other.presence.leave()
 
 
 @pytest.mark.fault("F17")
-async def test_f17_a_replica_that_was_paused_past_its_lease_sends_nothing(stage: Stage, tmp_path: Path) -> None:
-    other = make_stage(
-        tmp_path / "other",
-        provider=stage.provider,
-        clock=stage.clock,
-        database_url=stage.settings.database_url,
-    )
+async def test_f17_a_replica_that_was_paused_past_its_lease_sends_nothing(stage: Stage, other: Stage) -> None:
     action = stage.propose("A-1", 50_000)
 
     def pause() -> None:
@@ -269,20 +265,12 @@ async def test_f17_a_replica_that_was_paused_past_its_lease_sends_nothing(stage:
 
     assert (stage.provider.sends, stage.find(action.id).state) == (0, State.UNKNOWN)
     assert "fenced" in told(stage, action)
-    other.store.close()
-    other.presence.leave()
 
 
 @pytest.mark.fault("F16", "F17")
 async def test_f17_a_replica_that_wakes_while_another_sends_the_same_action_sends_nothing(
-    stage: Stage, tmp_path: Path
+    stage: Stage, other: Stage
 ) -> None:
-    other = make_stage(
-        tmp_path / "other",
-        provider=stage.provider,
-        clock=stage.clock,
-        database_url=stage.settings.database_url,
-    )
     action = stage.propose("A-1", 50_000)
     mine, woken = stage.claims.take(action.id), list[State]()
     assert mine is not None
@@ -299,8 +287,6 @@ async def test_f17_a_replica_that_wakes_while_another_sends_the_same_action_send
 
     assert woken == [State.EXECUTING]
     assert (stage.provider.sends, stage.find(action.id).state) == (1, State.SUCCEEDED)
-    other.store.close()
-    other.presence.leave()
 
 
 class HourOff:
