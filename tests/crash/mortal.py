@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -19,10 +19,10 @@ from crash.upstream import Wire
 from seikyu.errors import VoteRefused
 from seikyu.gate.actions import Action, State, actions
 from seikyu.gate.execution import is_settled
-from seikyu.store.database import Store, Tx
+from seikyu.store.database import Store, Tx, Value
 
-ROUNDS: Final = 60
-ROUND_S: Final = 25
+ROUNDS: Final = 30
+ROUND_S: Final = 50
 """Sweeps of one life and the seconds between them: longer than every wait of the gate together."""
 
 
@@ -44,6 +44,19 @@ def die() -> NoReturn:
     raise SystemExit(3)
 
 
+@dataclass(frozen=True)
+class HeardTx(Tx):
+    """Remembers the kinds of the audit rows it writes."""
+
+    kinds: list[str] = field(default_factory=list[str])
+
+    def run(self, name: str, /, **values: Value) -> int:
+        changed = super().run(name, **values)
+        if name == "append_audit":
+            self.kinds.append(str(values["kind"]))
+        return changed
+
+
 class MortalStore(Store):
     """Names each transaction after the last audit row it wrote, and may die on either side of its commit."""
 
@@ -55,18 +68,14 @@ class MortalStore(Store):
     @contextmanager
     def write(self) -> Generator[Tx]:
         with super().write() as tx:
-            before, _ = _last(tx)
-            yield tx
-            after, kind = _last(tx)
-            if after != before:
-                self._fate.meet(f"{kind} before commit", self._wire)
-        if after != before:
-            self._fate.meet(f"{kind} after commit", self._wire)
+            heard = HeardTx(tx.connection, tx.dialect)
+            yield heard
+            self._meet(heard, "before commit")
+        self._meet(heard, "after commit")
 
-
-def _last(tx: Tx) -> tuple[int, str]:
-    row = tx.connection.execute("SELECT seq, kind FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
-    return (0, "") if row is None else (row["seq"], row["kind"])
+    def _meet(self, heard: HeardTx, when: str) -> None:
+        if heard.kinds:
+            self._fate.meet(f"{heard.kinds[-1]} {when}", self._wire)
 
 
 class MortalWire(Wire):
