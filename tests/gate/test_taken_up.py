@@ -426,6 +426,18 @@ async def test_before_a_claim_only_the_last_lines_of_the_newest_month_are_read(s
     assert len(list(journal.entries())) == 201
 
 
+async def test_a_last_line_that_is_longer_than_what_is_looked_at_is_seen_before_a_claim(stage: Stage) -> None:
+    sent = await stage.executor.execute(stage.propose("A-1", 10_000).id)
+    [file] = stage.settings.sent_folder.iterdir()
+    said = json.loads(file.read_bytes())
+    said["row"]["arguments"] = "長" * NEWEST_BYTES
+    file.write_bytes(file.read_bytes() + canonical(said) + b"\n")
+
+    newest = stage.restoration.journal.newest()
+
+    assert [entry and entry.action_id for entry in newest] == [sent.id, sent.id]
+
+
 async def test_the_newest_line_comes_first_and_a_later_month_before_an_earlier(stage: Stage) -> None:
     for number in (1, 2):
         await stage.executor.execute(stage.propose(f"A-{number}", 10_000 + number).id)
