@@ -134,6 +134,23 @@ async def test_nothing_found_is_looked_for_again_until_it_was_quiet_long_enough(
     assert kinds(stage, action)[-3:] == ["looked_up", "looked_up", "proven_absent"]
 
 
+async def test_an_answer_of_a_time_that_was_not_quiet_yet_proves_nothing_however_late_it_is_read(stage: Stage) -> None:
+    action = await unknown(stage)
+    stage.clock.at = moment(str(action.not_before))
+
+    async def paused(*_: object) -> Absent:
+        stage.clock.advance(seconds=stage.settings.timing.quiet_s)  # the process was stopped, the machine slept
+        return Absent()
+
+    object.__setattr__(stage.operation, "look_up", paused)
+    early = await looked_up(stage, action)
+
+    absent = await looked_up(stage, early, Absent())
+
+    assert (early.state, early.not_before) == (State.UNKNOWN, later(stage, LOOK_AGAIN_S))
+    assert absent.state is State.APPROVED
+
+
 @pytest.mark.parametrize("finding", [Absent(), Done("tx-1", {}), Different(Text("違う", "other"), "tx-1")])
 async def test_every_look_up_is_on_record_with_what_it_found(stage: Stage, finding: object) -> None:
     action = await unknown(stage)

@@ -137,7 +137,7 @@ class ConflictIsSuccess(Executor):
 class Hasty(Reconciliation):
     """Absent once is absent for ever."""
 
-    def _is_quiet(self, action: Action, now: Any) -> bool:
+    def _is_quiet(self, action: Action, asked_at: Any) -> bool:
         return True
 
 

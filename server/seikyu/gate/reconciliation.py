@@ -93,6 +93,7 @@ class Reconciliation:
             return await self._store.run(partial(self._to_person, action, error.what))
         if operation.look_up is None:
             return await self._store.run(lambda: self._to_person(action, _BY_HAND))
+        asked_at = self._clock.now()  # what an answer shows is no newer than its question, however late it is read
         try:
             finding = await operation.look_up(reader_of(connection), action.request)
         except ProviderError as error:
@@ -101,9 +102,9 @@ class Reconciliation:
         except SeikyuError as error:
             log.warning("look-up of %s is not possible: %s", action.id, error.code)
             return await self._store.run(lambda: self._later(action))
-        return await self._store.run(lambda: self._conclude(action, operation, finding))
+        return await self._store.run(lambda: self._conclude(action, operation, finding, asked_at))
 
-    def _conclude(self, seen: Action, operation: WriteOperation[Any], finding: Finding) -> Action:
+    def _conclude(self, seen: Action, operation: WriteOperation[Any], finding: Finding, asked_at: datetime) -> Action:
         with self._store.write() as tx:
             action, now = find(tx, seen.id), self._clock.now()
             if action.state is not State.UNKNOWN or action.epoch != seen.epoch:
@@ -111,7 +112,7 @@ class Reconciliation:
             audit.append(tx, now, "looked_up", action.id, finding=type(finding).__name__)
             if isinstance(finding, Done | Different):
                 return self._claims.record(tx, action, finding)
-            if not self._is_quiet(action, now):
+            if not self._is_quiet(action, asked_at):
                 tx.run("postpone_action", id=action.id, state=action.state.value, **self._next(now))
                 return find(tx, action.id)
             is_known = action.taken_up is None  # what became of it in the time that was forgotten, nobody knows
@@ -121,9 +122,9 @@ class Reconciliation:
                 return move(tx, now, action, State.APPROVED, "proven_absent", unknown_since=None, not_before=None)
             return move(tx, now, action, State.MANUAL_REVIEW, "needs_person", outcome=text_json(_MAYBE_LATE))
 
-    def _is_quiet(self, action: Action, now: datetime) -> bool:
+    def _is_quiet(self, action: Action, asked_at: datetime) -> bool:
         since = moment(action.unknown_since or action.updated_at)
-        return now - since >= timedelta(seconds=self._timing.quiet_s)
+        return asked_at - since >= timedelta(seconds=self._timing.quiet_s)
 
     def _next(self, now: datetime) -> dict[str, str]:
         return {"not_before": timestamp(now + timedelta(seconds=LOOK_AGAIN_S)), "updated_at": timestamp(now)}
