@@ -176,11 +176,13 @@ def shown(text: str, limit: int = 250) -> str:
     return "".join(_visible(char) for char in capped)
 
 
+def is_hidden(char: str) -> bool:
+    """Whether a character is shown as `⟨U+XXXX⟩`."""
+    return ord(char) in _SELECTORS or ord(char) in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE
+
+
 def _visible(char: str) -> str:
-    code = ord(char)
-    if code in _SELECTORS or code in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE:
-        return f"⟨U+{code:04X}⟩"
-    return char
+    return f"⟨U+{ord(char):04X}⟩" if is_hidden(char) else char
 
 
 def yen_text(amount: int) -> str:

@@ -54,9 +54,11 @@ class Terminal:
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    def propose(self, transaction_id: str = "ABCD-1234", amount: int = 100_000) -> Action:
+    def propose(
+        self, transaction_id: str = "ABCD-1234", amount: int = 100_000, *, customer: str = "株式会社青葉商事"
+    ) -> Action:
         """A cancellation that waits for one operator."""
-        particulars = Particulars(amount=amount, counterparty_id="C-1", counterparty_name="株式会社青葉商事")
+        particulars = Particulars(amount=amount, counterparty_id="C-1", counterparty_name=customer)
         request = ProviderRequest(operation=CANCEL, path={"transaction_id": transaction_id})
         proposal = Proposal(
             action_id=new_action_id(self.home.clock.now()),

@@ -94,9 +94,7 @@ _FINE = frozenset({State.AWAITING, State.SUCCEEDED})
 def _show(house: House, batch: Batch) -> None:
     """On stderr, so that `--json` stays one document."""
     out = screen.console(stderr=True)
-    for line in batch.lines:
-        for part in _lines(house, line):
-            out.print(part)
+    out.print(screen.marked(row for line in batch.lines for row in _lines(house, line)))
     total = Text(
         f"{len(batch.cards)}件、合計 {yen_text(batch.total)}",
         f"{len(batch.cards)} requests, {yen_text(batch.total)} in all",
@@ -107,14 +105,14 @@ def _show(house: House, batch: Batch) -> None:
         out.print(frozen.text.say(house.lang), style="bold red")
 
 
-def _lines(house: House, line: Line) -> list[str]:
+def _lines(house: House, line: Line) -> list[tuple[str, str]]:
     if line.card is None or line.error is not None:
         said = Text("", "") if line.error is None else line.error.what + line.error.next_step
-        return [f"✗ {shown(line.action_id, 60)}  {screen.in_commands(said.say(house.lang))}"]
+        return [("✗", f"{shown(line.action_id, 60)}  {screen.in_commands(said.say(house.lang))}")]
     card = line.card
     values = [entry.value for entry in card.head]
-    head = f"• {card.action_id}  {values[0]}  {values[1]}  {card.title.say(house.lang)}"
-    return [head, f"    {_about(card).say(house.lang)}", *(f"    ! {note.say(house.lang)}" for note in _notes(card))]
+    head = f"{card.action_id}  {values[0]}  {values[1]}  {card.title.say(house.lang)}"
+    return [("•", head), ("", _about(card).say(house.lang)), *(("!", note.say(house.lang)) for note in _notes(card))]
 
 
 def _notes(card: Card) -> list[Text]:
@@ -123,7 +121,7 @@ def _notes(card: Card) -> list[Text]:
 
 
 def _about(card: Card) -> Text:
-    account = f"{card.head[3].value} {card.head[4].value}"
+    account = "  ".join(line.value for line in card.head[2:])
     due = card.particulars.due_date
     day = "—" if due is None else due.isoformat()
     return Text(

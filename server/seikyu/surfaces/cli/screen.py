@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from seikyu.errors import Lang, SeikyuError, Text
 from seikyu.gate.actions import State
+from seikyu.models import is_hidden
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from seikyu.gate.cards import Card
     from seikyu.gate.revisions import Edit
@@ -30,6 +32,11 @@ STATE_STYLE: Final[Mapping[State, str]] = {
 
 WIDTH_OF_A_PIPE: Final = 120
 """Columns, when nobody's window says how many there are."""
+
+LEAST_COLUMN: Final = 6
+"""Letters a line of a cell that may be broken should hold."""
+
+BETWEEN_COLUMNS: Final = 3
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -66,16 +73,29 @@ _COMMANDS: Final = {"list_actions": "seikyu actions", "list_connections": "seiky
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """For programs: one JSON document on stdout, whatever its encoding."""
+    """For programs: one JSON document on stdout, whatever its encoding; what is invisible in it is spelled out."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode, indent=2) + "\n")
+    said = json.dumps(value, ensure_ascii=not is_unicode, indent=2)
+    # the same value to a program, and nothing that moves a cursor or turns the line to whoever looks at it
+    sys.stdout.write("".join(json.dumps(char)[1:-1] if _is_odd(char) else char for char in said) + "\n")
+
+
+def _is_odd(char: str) -> bool:
+    return char != "\n" and is_hidden(char)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """A table; the columns numbered in `right` are aligned to the right."""
+    """A table; the columns numbered in `right` are aligned to the right.
+
+    In a window too narrow for it, each row is told in lines of its own: an amount cut off is another amount.
+    """
     from rich import box
     from rich.table import Table
 
+    out = console()
+    if _least_width(columns, rows, {0, *right}) > out.width:
+        _tell_rows(out, title, columns, rows)
+        return
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for place, name in enumerate(columns):
         # the first column is what one copies, the right ones are numbers: they are never broken
@@ -84,7 +104,48 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         )
     for row in rows:
         grid.add_row(*row)
-    console().print(grid)
+    out.print(grid)
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]], unbroken: set[int]) -> int:
+    """Columns of the window below which a table would lose something."""
+    from rich.cells import cell_len
+
+    whole = sum(max(cell_len(line[place]) for line in (columns, *rows)) for place in unbroken)
+    return whole + LEAST_COLUMN * (len(columns) - len(unbroken)) + BETWEEN_COLUMNS * len(columns)
+
+
+def _tell_rows(out: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    out.print(title, style="bold")
+    for row in rows:
+        out.print()
+        out.print(_pairs((name, value, "") for name, value in zip(columns, row, strict=True)))
+
+
+def _pairs(rows: Iterable[tuple[str, str, str]]) -> Table:
+    """Labels and values, each with its style. Whatever is too long goes on below itself: nothing is cut."""
+    from rich.table import Table
+    from rich.text import Text as Styled
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    for label, value, style in rows:
+        grid.add_row(Styled(label, style="dim"), Styled(value, style=style))
+    return grid
+
+
+def marked(rows: Iterable[tuple[str, str]]) -> Table:
+    """Lines, each behind its mark; what does not fit goes on right of the marks, where no line of ours begins."""
+    from rich.table import Table
+    from rich.text import Text as Styled
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for mark, said in rows:
+        grid.add_row(mark, Styled(said))
+    return grid
 
 
 def card_panel(card: Card, lang: Lang) -> Any:  # noqa: ANN401 - a rich renderable
@@ -93,18 +154,11 @@ def card_panel(card: Card, lang: Lang) -> Any:  # noqa: ANN401 - a rich renderab
     from rich.console import Group
     from rich.panel import Panel
     from rich.rule import Rule
-    from rich.table import Table
     from rich.text import Text as Styled
 
-    head = Table.grid(padding=(0, 2))
-    for line in card.head:
-        head.add_row(Styled(line.label.say(lang), style="dim"), Styled(line.value, style="bold"))
-    body = Table.grid(padding=(0, 2))
-    for line in card.lines:
-        body.add_row(Styled(line.label.say(lang), style="dim"), Styled(line.value))
-    foot = Table.grid(padding=(0, 2))
-    for label, value in _foot(card):
-        foot.add_row(Styled(label.say(lang), style="dim"), Styled(value.say(lang)))
+    head = _pairs((line.label.say(lang), line.value, "bold") for line in card.head)
+    body = _pairs((line.label.say(lang), line.value, "") for line in card.lines)
+    foot = _pairs((label.say(lang), value.say(lang), "") for label, value in _foot(card))
     style = STATE_STYLE.get(card.state, "white")
     title = Styled(f" {card.title.say(lang)} · {card.state_text.say(lang)} ", style=f"bold {style}")
     return Panel(
