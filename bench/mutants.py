@@ -52,7 +52,7 @@ WORDS: Final = ("killed", "survived", "no test", "timeout", "broken", "not tried
 _WORD: Final = {1: "killed", 0: "survived", 5: "no test", 33: "no test", None: "not tried"}
 """Of the exit codes of a mutant's tests: only a test that failed is a kill."""
 _TIMEOUT: Final = {-signal.SIGXCPU, int(signal.SIGXCPU), 128 + signal.SIGXCPU}
-"""A mutant that hangs, or a machine that was busy: nobody can tell which, so it is no kill."""
+"""A mutant that hangs where no test's own limit ends it, or a machine that was busy: so it is no kill."""
 
 
 def main() -> int:
@@ -147,7 +147,7 @@ def _configuration(patterns: Sequence[str]) -> str:
         "pytest_add_cli_args_test_selection": tests,
         "process_isolation": "forkserver",
         "timeout_multiplier": 5.0,
-        "timeout_constant": 5.0,
+        "timeout_constant": 30.0,  # times five: a test's own limit of two minutes comes first, and fails it
         "debug": True,
     }
     lines = ["[tool.pytest.ini_options]", *lines, "", "[tool.mutmut]"]
