@@ -105,6 +105,9 @@ async def test_an_answer_that_may_be_judged_is_handed_on(answer: bytes, expected
         pytest.param(http("503 Busy", b"", "Retry-After: 0"), 503, id="503-retry-after"),
         pytest.param(http("200 OK", b"<html>login</html>"), 200, id="html-with-200"),
         pytest.param(http("204 No Content"), 204, id="no-content"),
+        pytest.param(http("202 Accepted", b'{"id":"D-1"}'), 202, id="put-aside"),
+        pytest.param(http("203 Non-Authoritative", b'{"id":"D-1"}'), 203, id="rewritten-on-the-way"),
+        pytest.param(http("206 Partial Content", b'{"id":"D-1"}'), 206, id="a-part"),
         pytest.param(http("200 OK", b'{"id":NaN}'), 200, id="not-a-number"),
         pytest.param(http("200 OK", b'{"id":"D-1"}')[:-3], 200, id="truncated"),
         pytest.param(b'HTTP/1.1 200 OK\r\n\r\n{"id":"D-', 200, id="truncated-without-length"),
@@ -468,6 +471,8 @@ async def test_a_read_that_stays_busy_says_so() -> None:
     [
         pytest.param(http("302 Found", b"", "Location: /items"), id="redirect"),
         pytest.param(http("200 OK", b"<html>login"), id="html"),
+        pytest.param(http("202 Accepted", b'{"items":[]}'), id="put-aside"),
+        pytest.param(http("206 Partial Content", b'{"items":[]}'), id="a-part"),
         pytest.param(http("200 OK", b"\x1f\x8b", "Content-Encoding: gzip"), id="compressed"),
         pytest.param(http("200 OK", b" " * (8 * 1024 * 1024 + 1)), id="too-large"),
     ],

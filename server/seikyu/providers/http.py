@@ -50,6 +50,8 @@ READ_TRIES: Final = 3
 FORM_DEADLINE_S: Final = 10
 _POOL: Final = httpx2.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=15)
 _FRESH: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
+_OK: Final = 200
+_CREATED: Final = 201
 _NO_CONTENT: Final = 204
 _REQUEST_TIMEOUT: Final = 408
 _TOO_MANY_REQUESTS: Final = 429
@@ -65,7 +67,7 @@ _WIRE_ERRORS: Final = (httpx2.TransportError, httpx2.InvalidURL, OSError, Unicod
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Written: TypeAlias = HttpAnswer | NotSent | Lost
-"""What became of a write. An `HttpAnswer` is a 2xx in JSON, or a 4xx but 408, for the client to judge.
+"""What became of a write. An `HttpAnswer` is a 200 or 201 in JSON, or a 4xx but 408, for the client to judge.
 
 Of a form it is any whole answer.
 """
@@ -118,7 +120,7 @@ class HttpEdge:
             await pool.aclose()
 
     async def read(self, url: str, *, headers: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> HttpAnswer:
-        """Read with GET: a 2xx in JSON (or 204), or a 4xx for the client to judge.
+        """Read with GET: a 200 in JSON (or 204), or a 4xx for the client to judge.
 
         Up to 3 tries, all inside the deadline, for a broken connection, 408, 429 and 5xx. A `Retry-After` is
         obeyed when it fits into the time left; when it does not, we give up at once.
@@ -138,7 +140,8 @@ class HttpEdge:
         """Send once, on a fresh connection: no retry, no redirect, one deadline.
 
         `fence` is awaited immediately before the first byte leaves. When it raises one of our errors, nothing
-        leaves and the outcome is `NotSent`. After the first byte, only a 2xx in JSON or a 4xx is an answer.
+        leaves and the outcome is `NotSent`. After the first byte, only a 200 or 201 in JSON or a 4xx is an answer: a 202
+        was put aside to be done or not, a 203 is some proxy's, a 206 is a part. Source: RFC 9110, 15.3.
         """
         content_type = {"Content-Type": "application/json"} if body else {}
         written = await self._once(
@@ -187,7 +190,7 @@ class HttpEdge:
         if answer.status >= _SERVER_ERRORS or answer.status == _REQUEST_TIMEOUT:
             error = _unavailable(url, _http_status(answer.status))
             return _Failed(error, is_worth_another=True, asked_to_wait_s=wait_s)
-        is_whole = answer.is_success and (answer.is_json or answer.status == _NO_CONTENT)
+        is_whole = (answer.status == _OK and answer.is_json) or answer.status == _NO_CONTENT
         if is_whole or answer.is_client_error:
             return answer
         return _Failed(_unavailable(url, _not_usable(answer.status)))
@@ -262,7 +265,7 @@ def _complete(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _judge_write(url: str, answer: HttpAnswer) -> HttpAnswer | Lost:
     is_refusal = answer.is_client_error and answer.status != _REQUEST_TIMEOUT
-    if is_refusal or (answer.is_success and answer.is_json):
+    if is_refusal or (answer.status in {_OK, _CREATED} and answer.is_json):
         return answer
     return Lost(_sentence(url, _not_usable(answer.status)), answer.status)
 

@@ -1,6 +1,6 @@
 """Speaks Money Forward Kessai's HTTP: reads, and sends what was claimed, once.
 
-What an answer proves: a 2xx that is the documented object was done; a 4xx in MFK's own format was refused; a
+What an answer proves: a 200 that is the documented object was done; a 4xx in MFK's own format was refused; a
 429 in that format was not processed. Everything else about a write is unknown.
 Source: MFK API v2 reference, read 2026-11-21.
 """
