@@ -157,6 +157,10 @@ class Done:
     """The provider's id of what now exists."""
     facts: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """What the provider said of it, such as its status; short, no secrets."""
+    counterparty_id: str | None = None
+    """Whose it is, as the provider said: a request may name no customer where the approval does."""
+    amount: int | None = None
+    """Yen it came to, as the provider said, where the request itself does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ async def trickle(peer: Peer, _request: bytes) -> None:
         await anyio.sleep(0.1)
 
 
+def of_another_customer(page: dict[str, Any]) -> dict[str, Any]:
+    return page | {"items": [item | {"customer_id": "CUST-9999"} for item in page["items"]]}
+
+
 LOG_IN: Script = says("200 OK", b"<!doctype html><title>Log in</title>", "Content-Type: text/html")
 
 
@@ -234,6 +238,44 @@ async def test_an_answer_about_something_else_raises_an_alarm_and_nothing_more_i
     alarms = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
     assert len(alarms) == 1
     assert told["action_id"] in alarms[0]
+
+
+@pytest.mark.fault("F28")
+async def test_a_registration_answered_with_another_customer_is_for_a_person(house: House) -> None:
+    house.wire.plays(POST, altered(house.wire, lambda answer: answer | {"customer_id": "CUST-9999"}))
+    told = await house.register()
+    card = await house.operator_json("show", told["action_id"])
+
+    assert (told["status"], told["written"], card["state"]) == ("manual_review", "unknown", "manual_review")
+    assert "not what was approved: customer id differ" in json.dumps(card)
+    assert (house.wire.count(POST), house.effects()) == (1, 1)
+
+
+@pytest.mark.fault("F28")
+async def test_a_look_up_that_finds_another_customers_transaction_is_for_a_person(house: House) -> None:
+    house.wire.plays(POST, after(house.wire, resets))
+    house.wire.plays(LOOK, altered(house.wire, of_another_customer), times=9)
+    told = await house.register()
+    seen = await house.settled(told["action_id"])
+
+    assert (seen["status"], seen["written"]) == ("manual_review", "unknown")
+    assert (house.wire.count(POST), house.wire.count(LOOK)) == (1, 1)
+
+
+@pytest.mark.fault("F28")
+@pytest.mark.parametrize("change", [{"amount": 1}, {"customer_id": "CUST-9999"}])
+async def test_a_cancellation_answered_with_another_amount_or_customer_is_for_a_person(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    async with open_house(tmp_path, with_operator=True) as house:
+        booked = await house.register()
+        cancel = f"DELETE /mfkessai/v2/transactions/{booked['provider_ref']}"
+        house.wire.plays(cancel, altered(house.wire, lambda answer: answer | change))
+        asked = await house.view("cancel_transaction", transaction_id=booked["provider_ref"], reason="wrong")
+        told = await house.approve(asked["action_id"])
+
+    assert (told["status"], told["written"]) == ("manual_review", "unknown")
+    assert house.wire.count(cancel) == 1
 
 
 @pytest.mark.fault("F29")

@@ -1,4 +1,5 @@
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,8 +54,8 @@ from seikyu.spec import (
     WriteOperation,
 )
 
-DONE = Done("7679-YW36", {"status": "passed", "amount": 5440})
-CANCELED = Done("7679-YW36", {"status": "canceled", "amount": 5440})
+DONE = Done("7679-YW36", {"status": "passed", "amount": 5440}, counterparty_id="9PNG-VYR6")
+CANCELED = Done("7679-YW36", {"status": "canceled", "amount": 5440}, counterparty_id="9PNG-VYR6", amount=5440)
 
 
 def client(edge: HttpEdge, at: Connection | None = None) -> MfKessaiClient:
@@ -560,9 +561,10 @@ async def test_a_transaction_lives_from_registration_to_cancellation(twins: Twin
     canceled = await mfk.send(CANCEL_TRANSACTION, cancellation, fence=open_fence)
     again = await mfk.send(CANCEL_TRANSACTION, cancellation, fence=open_fence)
 
-    assert registered == found == Done(registered.reference, {"status": "passed", "amount": 5440})
+    passed = Done(registered.reference, {"status": "passed", "amount": 5440}, counterparty_id=customer_id(1))
+    assert registered == found == passed
     assert canceled == await find_canceled(mfk, cancellation)
-    assert canceled == Done(registered.reference, {"status": "canceled", "amount": 5440})
+    assert canceled == replace(passed, facts={"status": "canceled", "amount": 5440}, amount=5440)
     assert isinstance(again, Refused)
     assert CANCEL_TRANSACTION.conflict_codes & set(again.codes)
     assert len(twins.mfkessai.effects) == 2

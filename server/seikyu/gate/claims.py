@@ -267,6 +267,7 @@ class Claims:
         """
         with self._store.write() as tx:
             action, now = find(tx, claim.action.id), self._clock.now()
+            sent = targets.for_whom_it_was(action, sent)
             is_first = tx.run(
                 "end_attempt",
                 action_id=action.id,

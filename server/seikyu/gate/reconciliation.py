@@ -12,6 +12,7 @@ from seikyu.errors import ProviderError, SeikyuError, Text
 from seikyu.gate import audit, listing
 from seikyu.gate.actions import Action, State, find, move, text_json
 from seikyu.gate.claims import Claims
+from seikyu.gate.targets import for_whom_it_was
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
 from seikyu.spec import Connection, Different, Done, Finding, OutcomeClass, Reader, WriteOperation
@@ -109,6 +110,7 @@ class Reconciliation:
             action, now = find(tx, seen.id), self._clock.now()
             if action.state is not State.UNKNOWN or action.epoch != seen.epoch:
                 return action
+            finding = for_whom_it_was(action, finding)
             audit.append(tx, now, "looked_up", action.id, finding=type(finding).__name__)
             if isinstance(finding, Done | Different):
                 return self._claims.record(tx, action, finding)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from seikyu.errors import Text
 from seikyu.gate.actions import Action, State, move, notes_json, text_json, verdict_json
@@ -18,7 +18,18 @@ from seikyu.gate.canonical import TARGET, canonical, sha256
 from seikyu.gate.facts import Situation, counterparty_key
 from seikyu.gate.witness import revision_hash
 from seikyu.models import shown, timestamp
-from seikyu.spec import Connection, Particulars, RuleTrace, TargetRecord, Verdict, WriteOperation
+from seikyu.spec import (
+    Connection,
+    Different,
+    Done,
+    Finding,
+    Particulars,
+    RuleTrace,
+    Sent,
+    TargetRecord,
+    Verdict,
+    WriteOperation,
+)
 from seikyu.store.database import Tx
 
 LONGEST_VALUE: Final = 100
@@ -32,6 +43,10 @@ UNREADABLE: Final = Text(
     "送信前の再確認で、提供元の内容を読めません。", "What the action stands on could not be read again before sending."
 )
 
+_COUNTERPARTY: Final = Text("取引先ID", "customer id")
+_AMOUNT: Final = Text("金額", "amount")
+
+SaidT = TypeVar("SaidT", bound=Sent | Finding)
 Changes: TypeAlias = Mapping[str, tuple[str | None, str | None]]
 """Before and after by the name of the field; None where there is nothing."""
 
@@ -111,6 +126,29 @@ def void(
     if is_denied:
         return move(tx, now, before, State.DENIED, "denied", **columns, **told)
     return move(tx, now, before, State.AWAITING, "asked_again", expires_at=timestamp(until), **columns, **told)
+
+
+def for_whom_it_was(action: Action, said: SaidT) -> SaidT | Different:
+    """What the provider said, unless what it calls done is another customer's, or came to another amount."""
+    if not isinstance(said, Done):
+        return said
+    particulars = action.particulars
+    differing = [
+        name
+        for name, ours, theirs in (
+            (_COUNTERPARTY, particulars.counterparty_id, said.counterparty_id),
+            (_AMOUNT, particulars.amount, said.amount),
+        )
+        if None not in {ours, theirs} and ours != theirs
+    ]
+    return Different(_of_another(differing), said.reference) if differing else said
+
+
+def _of_another(names: list[Text]) -> Text:
+    return Text(
+        f"提供元にあるものは承認した内容と違います（{'、'.join(name.ja for name in names)}）。",
+        f"What the provider has is not what was approved: {', '.join(name.en for name in names)} differ.",
+    )
 
 
 def note(operation: WriteOperation[Any], changed: Changes) -> Text:

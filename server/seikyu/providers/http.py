@@ -140,8 +140,8 @@ class HttpEdge:
         """Send once, on a fresh connection: no retry, no redirect, one deadline.
 
         `fence` is awaited immediately before the first byte leaves. When it raises one of our errors, nothing
-        leaves and the outcome is `NotSent`. After the first byte, only a 200 or 201 in JSON or a 4xx is an answer: a 202
-        was put aside to be done or not, a 203 is some proxy's, a 206 is a part. Source: RFC 9110, 15.3.
+        leaves and the outcome is `NotSent`. After the first byte, only a 200 or 201 in JSON or a 4xx is an answer: a
+        202 was put aside to be done or not, a 203 is some proxy's, a 206 is a part. Source: RFC 9110, 15.3.
         """
         content_type = {"Content-Type": "application/json"} if body else {}
         written = await self._once(

@@ -22,6 +22,7 @@ from seikyu.providers.mfkessai.models import (
 from seikyu.providers.mfkessai.refusals import CONFLICT, MfkRefused
 from seikyu.providers.mfkessai.targets import NAMES, billed, cancellable
 from seikyu.providers.mfkessai.transactions import (
+    canceled,
     compare_registration,
     describe_cancellation,
     describe_registration,
@@ -90,7 +91,7 @@ async def find_canceled(reader: Reader, request: ProviderRequest) -> Finding:
         if refused.status != _NOT_FOUND:
             raise
         return Different(Text("この取引はMFKにありません。", "MFK has no such transaction."))
-    return done(found) if found.status == "canceled" else Absent()
+    return canceled(found) if found.status == "canceled" else Absent()
 
 
 async def read_billed(reader: Reader, request: ProviderRequest) -> TargetRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import chain, compress
@@ -137,12 +138,19 @@ def compare_registration(request: ProviderRequest, found: Transaction) -> Done |
 
 def settle_cancellation(request: ProviderRequest, answer: CanceledTransaction) -> Done | Different:
     """Believe the answer to a cancellation when it is about our transaction."""
-    return _verdict(answer, [] if answer.id == request.path["transaction_id"] else [Text("取引ID", "id")])
+    if answer.id == request.path["transaction_id"]:
+        return canceled(answer)
+    return _verdict(answer, [Text("取引ID", "id")])
+
+
+def canceled(found: Transaction) -> Done:
+    """The cancellation is done; the request names the id alone, so the gate compares what was cancelled."""
+    return replace(done(found), amount=found.amount)
 
 
 def done(found: Transaction) -> Done:
     facts: dict[str, Json] = {"status": found.status, "amount": found.amount}
-    return Done(found.id, facts)
+    return Done(found.id, facts, counterparty_id=found.customer_id)
 
 
 def _verdict(found: Transaction, differing: list[Text]) -> Done | Different:
