@@ -521,6 +521,34 @@ async def test_the_card_shows_what_will_be_sent_and_nothing_in_it_is_markup(offi
     assert whole.index("1,234,567円") < whole.index("mfk-main") < whole.index("sandbox")
 
 
+async def test_after_an_edit_the_old_message_shows_nothing_to_approve_any_more(office: Office) -> None:
+    before = await office.posted(1_400_000)
+    after = office.stage.revisions.revise(office.stage.draft(before, 1_300_000))
+
+    await office.post(after)
+    office.twin.posts[0]["blocks"] = office.twin.updates[-1]["blocks"]
+    old, new = (json.dumps(post["blocks"], ensure_ascii=False) for post in office.twin.posts)
+
+    assert office.twin.updates[-1]["ts"] == office.twin.posts[0]["ts"]
+    assert APPROVE not in old
+    assert "000円" not in old
+    assert "it is revision 2 now, waiting for approval" in old
+    assert APPROVE in new
+    assert all(part in new for part in ("1,300,000円", "edited by", "1400000 → 1300000", "Still missing: 2 operators"))
+
+
+async def test_a_click_on_a_message_from_before_an_edit_is_refused_and_takes_its_buttons_away(office: Office) -> None:
+    before = await office.posted()
+    office.stage.revisions.revise(office.stage.draft(before, 300_000))
+
+    await office.click(TANAKA)
+    await office.twin.until(lambda: office.twin.updates and office.twin.told)
+
+    assert office.votes(before) == []
+    assert "What you saw is not what the action says now." in office.twin.told[0]
+    assert APPROVE not in json.dumps(office.twin.updates)
+
+
 async def test_a_card_that_does_not_fit_has_no_buttons(office: Office) -> None:
     action = office.stage.propose("N-1", 400_000)
     card = office.stage.cards.card(action.id)

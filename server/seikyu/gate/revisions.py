@@ -66,6 +66,19 @@ class Edit:
     is_by_provider: bool = False
     """Nobody's edit: what the action stands on changed at the provider."""
 
+    @property
+    def text(self) -> Text:
+        """Who changed what into what, and why."""
+        listed = "; ".join(f"{path}: {was} → {is_}" for path, was, is_ in self.changes)
+        if self.is_by_provider:
+            return Text(
+                f"提供元（{self.editor}）で変更: {listed}", f"changed at the provider ({self.editor}): {listed}"
+            )
+        reason = f"（{self.reason}）" if self.reason else ""
+        return Text(
+            f"{self.editor} が修正: {listed}{reason}", f"edited by {self.editor}: {listed} {self.reason}".rstrip()
+        )
+
 
 class Revisions:
     """Takes edits."""

@@ -174,14 +174,6 @@ def _in_both(texts: Sequence[Text]) -> tuple[list[str], list[str]]:
     return [text.ja for text in texts], [text.en for text in texts]
 
 
-def _edit_text(edit: Edit) -> Text:
-    listed = "; ".join(f"{path}: {was} → {is_}" for path, was, is_ in edit.changes)
-    if edit.is_by_provider:
-        return Text(f"提供元（{edit.editor}）で変更: {listed}", f"changed at the provider ({edit.editor}): {listed}")
-    reason = f"（{edit.reason}）" if edit.reason else ""
-    return Text(f"{edit.editor} が修正: {listed}{reason}", f"edited by {edit.editor}: {listed} {edit.reason}".rstrip())
-
-
 def edit_json(edit: Edit) -> dict[str, Any]:
     """An edit for programs."""
     changes = [{"argument": path, "before": was, "after": is_} for path, was, is_ in edit.changes]
@@ -192,7 +184,7 @@ def edit_json(edit: Edit) -> dict[str, Any]:
 def _foot(card: Card) -> list[tuple[Text, Text]]:
     rows = [
         (Text("申請番号", "Action"), _same(card.action_id)),
-        *((Text(f"第{edit.revision}版", f"Revision {edit.revision}"), _edit_text(edit)) for edit in card.edits),
+        *((Text(f"第{edit.revision}版", f"Revision {edit.revision}"), edit.text) for edit in card.edits),
         (Text("依頼者", "Requester"), _same(card.requester)),
         (
             Text("承認", "Approvals"),

@@ -55,19 +55,47 @@ def read_value(value: str) -> About | None:
     return None if found is None else About(found[1], found[2], int(found[3]))
 
 
-def message(card: Card, lang: Lang) -> dict[str, Any]:
-    """`text` (for notifications) and `blocks` of an action as it stands; buttons while it waits."""
+def message(card: Card, lang: Lang, *, posted_for: str | None = None) -> dict[str, Any]:
+    """`text` (for notifications) and `blocks` of an action as it stands; buttons while it waits.
+
+    `posted_for` is the digest of a message that was posted before: clicks on one of another content count for nothing,
+    so it shows none of it any more.
+    """
+    if posted_for not in {None, card.digest}:
+        return _superseded(card, lang)
     title = f"{card.title.say(lang)} {card.head[0].value}: {card.state_text.say(lang)}"
     lines = [f"{line.label.say(lang)}: {line.value}" for line in (*card.head, *card.lines)]
-    about = [*card.why, *(text.say(lang) for text in card.notes), *_votes(card, lang), card.action_id, card.digest[:12]]
+    edits = [edit.text.say(lang) for edit in card.edits]
+    notes = [text.say(lang) for text in card.notes]
+    which = Text(f"{card.action_id}（第{card.revision}版）", f"{card.action_id} (revision {card.revision})").say(lang)
+    about = [*edits, *card.why, *notes, *_votes(card, lang), which, card.digest[:12]]
     blocks: list[Block] = [_header(title), *_sections(lines), *_sections(about)]
     if card.state is State.AWAITING:
         if len(blocks) < MAX_BLOCKS:
             blocks.append(_buttons(About(card.action_id, card.digest, card.revision), card.head[0].value, lang))
         else:
             blocks = [_header(title), *_sections(lines[: len(card.head)]), *_sections([_TOO_LONG.say(lang)])]
+    return _body(title, blocks[:MAX_BLOCKS])
+
+
+def _superseded(card: Card, lang: Lang) -> dict[str, Any]:
+    """What is left of a message about an earlier content."""
+    said = Text(
+        f"このメッセージのあとで内容が変わり、第{card.revision}版になりました（現在:「{card.state_text.ja}」）。",
+        f"It has changed since this message; it is revision {card.revision} now, {card.state_text.en}.",
+    )
+    if card.state is State.AWAITING:
+        said += Text(
+            "その版のメッセージか、承認画面で決定してください。",
+            "Decide on the message of that revision, or on the page.",
+        )
+    title = f"{card.title.say(lang)}: {Text('古い内容', 'out of date').say(lang)}"
+    return _body(title, [_header(title), *_sections([said.say(lang), card.action_id])])
+
+
+def _body(title: str, blocks: Sequence[Block]) -> dict[str, Any]:
     # the title is our own words and an amount: nothing in it is markup
-    return {"text": title, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False, "blocks": blocks[:MAX_BLOCKS]}
+    return {"text": title, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False, "blocks": blocks}
 
 
 def modal(about: About, decision: str, place: tuple[str, str], lang: Lang) -> dict[str, Any]:
@@ -126,6 +154,8 @@ def _votes(card: Card, lang: Lang) -> Sequence[str]:
     names = ", ".join(card.approvals) or "—"
     have = f"{len(card.approvals)}/{card.approvers}"
     lines = [Text(f"承認 {have}: {names}", f"Approvals {have}: {names}")]
+    if card.missing.en:
+        lines.append(Text(f"不足している承認: {card.missing.ja}", f"Still missing: {card.missing.en}"))
     if card.state is State.AWAITING:
         lines.append(Text(f"期限 {card.expires}（日本時間）", f"Expires {card.expires} in Japan"))
     lines.append(Text(f"依頼者 {card.requester}", f"Requester {card.requester}"))

@@ -183,7 +183,8 @@ class _Interactions:
             if refused is not None:
                 await self._say(asked, refused + _who_decided(card))
             place = {"channel": asked.click.channel, "ts": asked.click.ts}
-            await self._rooms.api.call("chat.update", place | message(card, self._rooms.lang))
+            shown = message(card, self._rooms.lang, posted_for=asked.about.digest)
+            await self._rooms.api.call("chat.update", place | shown)
         except SeikyuError as error:
             log.warning("a Slack message is not up to date: %s", error.what.en)
 

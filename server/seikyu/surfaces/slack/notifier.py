@@ -45,6 +45,7 @@ class SlackNotifier:
         shown = [row for row in posted if card is not None and row["digest"] == card.digest]
         if card is not None and not shown and card.state is State.AWAITING:
             await self._post_card(card)
+            await self._update(card, posted)  # what was edited since is not left standing with its buttons
         elif card is not None and notice.kind not in _REMINDERS:
             await self._update(card, posted)
         if notice.kind is not NoticeKind.ASKED or card is None:
@@ -72,7 +73,8 @@ class SlackNotifier:
         for row in posted:
             place = {"channel": row["channel"], "ts": row["ts"]}
             try:
-                await self._api.call("chat.update", place | message(card, self._lang))
+                shown = message(card, self._lang, posted_for=row["digest"])
+                await self._api.call("chat.update", place | shown)
             except NotDelivered as error:
                 if error.retry_after_s is not None:
                     raise
