@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import anyio
 import pytest
 
 from gate.forgery import forge
 from gate.stage import CONNECTION, Stage
 from gate.traces import warned
-from seikyu.errors import ProviderUnavailable, Text
+from seikyu.errors import ProviderUnavailable, StoreBusy, Text
 from seikyu.gate.actions import Action, State
 from seikyu.gate.claims import Claims
 from seikyu.gate.events import GIVE_UP, KEPT, LEASE_S, PER_ROUND, Event, EventBook, Receipt, facts_after
@@ -297,3 +298,29 @@ async def test_a_round_looks_into_fifty_and_the_next_into_the_rest(post: Post) -
         post.book.receive(replace(EVENT, id=f"E-{place}"))
 
     assert [await post.book.sweep() for _ in range(3)] == [50, 1, 0]
+
+
+async def test_a_database_out_of_reach_is_told_in_a_line_and_looking_goes_on(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    await post.done()
+    post.book.receive(EVENT)
+    rounds = 0
+
+    class Failing(EventBook):
+        async def sweep(self) -> int:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 1:
+                raise StoreBusy(Text("接続できません。", "It is out of reach."))
+            count = await super().sweep()
+            working.cancel()
+            return count
+
+    post.book.__class__ = Failing
+    with anyio.fail_after(20), anyio.CancelScope() as working:
+        await post.book.work(poll_s=0)
+
+    assert (rounds, post.stands()) == (2, ["looked_into"])
+    told = [(one.getMessage(), one.exc_info) for one in warned(caplog)]
+    assert told == [("events wait: It is out of reach.", None)]

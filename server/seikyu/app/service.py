@@ -162,10 +162,11 @@ class Service:
 
     async def _look_into_events(self) -> None:
         """Keep asking the providers about what they told us by themselves."""
+        poll_s = self._home.settings.timing.poll_s
         while True:
-            await anyio.sleep(self._home.settings.timing.poll_s)
+            await anyio.sleep(poll_s)
             try:
-                await self._home.opened.events.sweep()
+                await self._home.opened.events.work(poll_s=poll_s)
             except Exception:
                 log.exception("events wait")
 

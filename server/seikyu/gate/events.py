@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
+import anyio
+
 from seikyu.errors import SeikyuError
 from seikyu.gate import audit
 from seikyu.gate.actions import CLOSED_AS_NOT_WRITTEN, Action, State, actions, find, tell
@@ -94,6 +96,15 @@ class EventBook:
         for row in due:
             await self._look_into(row)
         return len(due)
+
+    async def work(self, *, poll_s: int) -> None:
+        """Sweep for ever, every `poll_s` seconds. What fails is told in a line and tried again."""
+        while True:
+            try:
+                await self.sweep()
+            except SeikyuError as error:
+                log.warning("events wait: %s", error.what.en)
+            await anyio.sleep(poll_s)
 
     def _take(self) -> list[Row]:
         now = self._clock.now()
