@@ -154,6 +154,13 @@ def test_a_question_with_a_misspelt_fact_is_refused_with_its_line(terminal: Term
     assert "line 1: given.amout: not a word of the policy (did you mean amount?)" in refused.output
 
 
+def test_a_file_that_is_not_there_is_no_action_either(terminal: Terminal, tmp_path: Path) -> None:
+    refused = [terminal.run("policy", "explain", str(path)) for path in (tmp_path / "qestion.toml", tmp_path)]
+
+    assert [one.exit_code for one in refused] == [1, 1]
+    assert ["neither an action nor a file" in one.output for one in refused] == [True, True]
+
+
 def test_check_names_every_side_no_example_tries_and_only_strict_fails(terminal: Terminal, tmp_path: Path) -> None:
     operation = 'operation = "mfkessai.create_transaction", provider = "mfkessai"'
     tried = POLICY + "".join(

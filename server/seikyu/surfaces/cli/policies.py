@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from seikyu.errors import Text
+from seikyu.errors import NotFound, Text
 from seikyu.gate.actions import find
 from seikyu.gate.cards import japan_time
 from seikyu.gate.coverage import untried
@@ -120,6 +120,8 @@ def _unheld(house: House, found: Policy) -> list[Text]:
 def explain(house: House, what: str, *, as_json: bool) -> None:
     """規則を一つずつ説明 / Every rule, hit or not: for an action, then and now, or for facts in a file."""
     path = Path(what)
+    if not path.is_file() and not what.startswith("act-"):
+        raise _neither(what)
     verdicts = {"now": _answer(house, path)} if path.is_file() else _then_and_now(house, what)
     if as_json:
         screen.print_json({when: _verdict_json(verdict) for when, verdict in verdicts.items()})
@@ -141,6 +143,16 @@ _OWN_WHY: Final = {
     "target_changed": Text("提供元の内容が承認の後に変わりました", "it changed at the provider after it was approved"),
 }
 """Why the gate's own rules are there; an operator's are said in the operator's words."""
+
+
+def _neither(what: str) -> NotFound:
+    name = shown(what, 200)
+    return NotFound(
+        Text(f"{name} という申請もファイルもありません。", f"There is neither an action nor a file {name}."),
+        Text(
+            "申請番号（seikyu actions）かファイルを指定してください。", "Name an action (`seikyu actions`) or a file."
+        ),
+    )
 
 
 def _answer(house: House, path: Path) -> Verdict:
