@@ -433,6 +433,28 @@ async def test_a_body_beyond_the_limit_is_not_read_to_its_end() -> None:
     assert (declared[0], chunked[0]) == (413, 413)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+async def test_a_call_that_gives_a_name_twice_is_refused_before_anybody_reads_one_of_them(version: str) -> None:
+    body = (
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"register_invoice",'
+        '"arguments":{"lines":[{"amount":1,"amount":2}]}}}'
+    )
+    head = (
+        "POST /mcp HTTP/1.1\nHost: localhost:PORT\nContent-Type: application/json\nConnection: close\n"
+        f"Accept: application/json, text/event-stream\nMCP-Protocol-Version: {version}\n"
+    )
+    async with house() as here:
+        whole = await here.raw(f"{head}Content-Length: {len(body)}\n\n{body}")
+        parts = f"{20:x}\n{body[:20]}\n{len(body) - 20:x}\n{body[20:]}\n0\n\n"
+        chunked = await here.raw(f"{head}Transfer-Encoding: chunked\n\n{parts}")
+
+    assert whole == chunked
+    assert whole[0] == 400
+    assert "a name given twice" in whole[1]
+    assert here.pipeline.calls == []
+
+
 async def hung_up(wire: anyio.abc.SocketStream) -> None:
     """Hear what the server says until it closes the connection."""
     with suppress(anyio.EndOfStream, anyio.BrokenResourceError):

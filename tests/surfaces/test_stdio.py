@@ -238,7 +238,11 @@ GARBAGE = [
     b"",
     b'"text"',
     b'{"jsonrpc":"2.0"}',
-    b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
+    b'[{"jsonrpc":"2.0","id":1,"method":"ping"}',
+    b'[{"jsonrpc":"2.0","id":1,"method":"ping"}][{"jsonrpc":"2.0","id":2,"method":"ping"}]',
+    b'[[{"jsonrpc":"2.0","id":1,"method":"ping"}]]',
+    b'[{"jsonrpc":"2.0","id":1,"method":"ping"}}',
+    b'{"jsonrpc":"2.0","method":"notifications/progress","method":"notifications/initialized"}',
     b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
     b'{"jsonrpc":"2.0","id":7,"result":{}}',
     b"\xff\xfe\x00",
@@ -269,8 +273,9 @@ async def test_garbage_between_the_frames_costs_nothing_but_itself() -> None:
         b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"limit":' + b"9" * 5000 + b"}}",
         b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"' + b'a\\"' * 300_000,
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"lines":[{"amount":1,"\\u0061mount":2}]}}',
     ],
-    ids=["version", "list", "surrogate", "digits", "depth", "cut off"],
+    ids=["version", "list", "surrogate", "digits", "depth", "cut off", "twice"],
 )
 async def test_a_request_that_cannot_be_read_is_answered_where_it_waits(line: bytes) -> None:
     async with program() as server:
@@ -281,6 +286,25 @@ async def test_a_request_that_cannot_be_read_is_answered_where_it_waits(line: by
         assert (answer["id"], answer["error"]["code"]) == (7, -32600)
         assert "Nothing was done" in answer["error"]["message"]
         assert names(await server.ask("tools/list")) == BOTH
+
+
+@pytest.mark.anyio
+async def test_several_messages_in_one_list_are_each_heard() -> None:
+    call = {"name": "lookup_customer", "arguments": {"name": "[a, b]"}}
+    several = [
+        {"jsonrpc": "2.0", "id": 7, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/unheard_of"},
+        {"jsonrpc": "1.0", "id": 8, "method": "ping"},
+        {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": call},
+    ]
+    async with program() as server:
+        await server.shake_hands()
+        await server.say(json.dumps(several))
+        answers = {answer["id"]: answer for answer in [await server.hear() for _ in range(3)]}
+
+        assert answers[7]["result"] == {}
+        assert answers[8]["error"]["code"] == -32600
+        assert answers[9]["result"]["content"][0]["text"] == "One customer found."
 
 
 @pytest.mark.anyio

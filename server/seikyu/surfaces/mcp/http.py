@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from seikyu.errors import ConfigurationError, Text
 from seikyu.surfaces.doors import Doors
+from seikyu.surfaces.mcp.one_reading import OneReading
 from seikyu.surfaces.mcp.pulse import Pulse
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
 from seikyu.surfaces.mcp.visitors import Visitor
@@ -77,7 +78,7 @@ def build_app(
 
     return Starlette(
         routes=[
-            Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
+            Route("/mcp", endpoint=OneReading(StreamableHTTPASGIApp(sessions), max_body=MAX_BODY)),
             Route("/healthz", endpoint=_healthz(health, pulse), methods=["GET"]),
             *extra_routes,
         ],

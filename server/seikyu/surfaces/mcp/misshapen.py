@@ -2,18 +2,19 @@
 
 A model that cuts a text inside an emoji sends half a character, which is JSON and no text; others nest too deep or
 write numbers too long. Such a line is read for its id alone, at its outermost level: an id further in is an argument.
+A name given twice is JSON too, and says two things: whoever looked at the call before us may have read the other one.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 UNREADABLE: Final = (
-    "The request cannot be read: no JSON-RPC 2.0, half a character, too deep, or a number too long. "
-    "Nothing was done. Correct it and send it again."
+    "The request cannot be read: no JSON-RPC 2.0, half a character, a name given twice, too deep, or a number too "
+    "long. Nothing was done. Correct it and send it again."
 )
 
 MAX_READ: Final = 1024 * 1024
@@ -41,6 +42,44 @@ def misshapen(line: bytes) -> Misshapen | None:
     found = dict(_members(line)) if len(line) <= MAX_READ else {}
     request_id = _id(found.get(b'"id"', b""))
     return None if request_id is None or b'"method"' not in found else Misshapen(request_id)
+
+
+def says_two_things(message: bytes) -> bool:
+    """Whether an object anywhere in it gives a name twice; False for what is no JSON, which others refuse."""
+    try:
+        json.loads(message, object_pairs_hook=_each_once)
+    except _GivenTwice:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def messages(line: bytes) -> Sequence[bytes]:
+    """The messages of a line: a client of 2025-03-26 may send several as one list; any other line is one by itself."""
+    if len(line) > MAX_READ or not line.lstrip().startswith(b"["):
+        return [line]
+    depth, starts, found = 0, 0, list[bytes]()
+    for token in _TOKEN.finditer(line):
+        depth += (token[0] in _OPENING) - (token[0] in _CLOSING)
+        if not found and starts == 0:
+            starts = token.end()
+        elif (depth, token[0]) in {(1, b","), (0, b"]")}:
+            found.append(line[starts : token.start()])
+            starts = token.end()
+        if depth == 0:
+            break
+    is_whole = depth == 0 and not line[starts:].strip()
+    return found if is_whole else [line]
+
+
+class _GivenTwice(Exception):
+    """An object that says two things."""
+
+
+def _each_once(pairs: Sequence[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise _GivenTwice
 
 
 def _members(line: bytes) -> Iterator[tuple[bytes, bytes]]:

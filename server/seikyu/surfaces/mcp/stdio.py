@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import anyio
@@ -43,7 +44,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from seikyu.surfaces.log import keep_stderr_open
-from seikyu.surfaces.mcp.misshapen import Misshapen, misshapen
+from seikyu.surfaces.mcp.misshapen import Misshapen, messages, misshapen, says_two_things
 
 Frame: TypeAlias = SessionMessage | Exception
 """A message, or why a line was not one."""
@@ -239,10 +240,10 @@ def _daemon(work: Callable[..., None], *arguments: object) -> None:
 
 
 def _read(source: BinaryIO, into: MemoryObjectSendStream[Frame], loop: EventLoopToken) -> None:
-    """Hand every line to the event loop, one at a time, until the end of input or of the loop."""
+    """Hand every message to the event loop, one at a time, until the end of input or of the loop."""
     with suppress(*_OVER):
-        for line in _lines(source):
-            from_thread.run(into.send, _frame(line), token=loop)
+        for message in chain.from_iterable(map(messages, _lines(source))):
+            from_thread.run(into.send, _frame(message), token=loop)
         from_thread.run_sync(into.close, token=loop)
 
 
@@ -279,6 +280,9 @@ def _skip_rest_of_line(source: BinaryIO) -> None:
 
 def _frame(line: bytes) -> Frame:
     try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError as error:
         return misshapen(line) or error
+    if says_two_things(line):
+        return misshapen(line) or ValueError("a name is given twice")
+    return SessionMessage(message)
