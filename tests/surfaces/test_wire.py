@@ -250,7 +250,11 @@ WRITING = {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": Tr
         (a_tool("cancel_preview", Effect.PREVIEW), READ_ONLY),
         (a_tool("register_bill", Effect.WRITE), WRITING),
         (a_tool("cancel_bill", Effect.WRITE), WRITING | {"destructiveHint": True}),
-        (a_tool("withdraw_action", Effect.LOCAL, with_provider=False), WRITING | {"openWorldHint": False}),
+        (
+            a_tool("withdraw_action", Effect.LOCAL, with_provider=False),
+            WRITING | {"destructiveHint": True, "openWorldHint": False},
+        ),
+        (a_tool("revise_action", Effect.LOCAL, with_provider=False), WRITING | {"destructiveHint": True}),
     ],
 )
 def test_hints_say_honestly_what_a_tool_does(row: Tool, hints: dict[str, bool]) -> None:

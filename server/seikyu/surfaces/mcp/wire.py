@@ -23,6 +23,9 @@ Rule: TypeAlias = Callable[[Schema], Schema]
 ERROR_META: Final = "seikyu/error"
 """Key of a result's `_meta` under which an error's `code` stands."""
 
+_PLANS_ANEW: Final = frozenset({"revise_action"})
+"""Tools of no provider that let another tool of any provider plan, and so read there."""
+
 _DEFS: Final = "#/$defs/"
 _NULL: Final[Schema] = {"type": "null"}
 
@@ -83,13 +86,16 @@ def call_result(answer: ToolAnswer) -> CallToolResult:
 
 
 def _annotations(tool: Tool) -> ToolAnnotations:
-    """Honest hints. A write is idempotent because the same call answers with the same action."""
-    reaches_out = tool.provider is not None
+    """Honest hints. A write is idempotent because the same call answers with the same action.
+
+    What takes back or replaces is destructive, also where it is only a request that is taken back.
+    """
+    reaches_out = tool.provider is not None or tool.name in _PLANS_ANEW
     if tool.effect in (Effect.READ, Effect.PREVIEW):
         return ToolAnnotations(read_only_hint=True, open_world_hint=reaches_out)
     return ToolAnnotations(
         read_only_hint=False,
-        destructive_hint=tool.effect is Effect.WRITE and tool.name.startswith("cancel_"),
+        destructive_hint=tool.effect is Effect.LOCAL or tool.name.startswith("cancel_"),
         idempotent_hint=True,
         open_world_hint=reaches_out,
     )
