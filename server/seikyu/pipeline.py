@@ -44,6 +44,10 @@ from seikyu.store.database import Store
 
 log = logging.getLogger(__name__)
 
+FIRST_LINES: Final = 30
+LAST_LINES: Final = 10
+"""Of a long preview: what concerns the whole stands first and last, and the many lines are the caller's own words."""
+
 _INTERNAL: Final = Text("Seikyu の内部で問題が起きました。", "Something failed inside Seikyu.")
 _LOOK: Final = Text(
     "list_actions で申請の状態を確かめてください。", "Call list_actions to see whether an action was made."
@@ -267,12 +271,15 @@ class Pipeline:
         rooms = self._rooms
         verdict = await rooms.store.run(lambda: rooms.desk.judge(proposal))
         particulars, lang = proposal.plan.particulars, principal.lang
-        lines = proposal.operation.describe(proposal.plan.request)
+        lines = [f"{line.label.say(lang)}: {line.value}" for line in proposal.operation.describe(proposal.plan.request)]
+        is_long = len(lines) > FIRST_LINES + LAST_LINES
         name = particulars.counterparty_name
         result = PreviewView(
             operation=proposal.operation.name,
             connection=proposal.connection.name,
-            lines=[f"{line.label.say(lang)}: {line.value}" for line in lines],
+            lines=[*lines[:FIRST_LINES], *lines[-LAST_LINES:]] if is_long else lines,
+            lines_total=len(lines),
+            truncated=is_long,
             amount_yen=particulars.amount,
             counterparty=None if name is None else shown(name, 100),
             decision=verdict.kind,

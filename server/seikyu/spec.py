@@ -348,6 +348,9 @@ class PreviewView(Result):
     operation: str
     connection: str
     lines: list[str]
+    """The first and the last when there are many."""
+    lines_total: int
+    truncated: bool
     amount_yen: int | None
     counterparty: str | None
     decision: Literal["allow", "ask", "deny"]

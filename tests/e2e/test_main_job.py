@@ -145,6 +145,26 @@ async def test_a_misspelt_name_is_answered_with_the_nearest_one(shared_stage: St
     assert "Did you mean register_transaction?" in tool
 
 
+async def test_a_preview_of_many_lines_shows_the_first_and_the_last_and_says_how_many_there_are(
+    shared_stage: Stage,
+) -> None:
+    lines = draft()["lines"] * 500
+    async with assistant(shared_stage) as client:
+        seen = await call(client, "preview_transaction", **draft(lines=lines))
+
+    assert (len(seen["lines"]), seen["truncated"]) == (40, True)
+    assert seen["lines_total"] > 500
+    assert seen["lines"][0].startswith("Number: ")
+    assert seen["lines"][-1].startswith("Total with tax: 16,500,000円")
+
+
+async def test_a_cursor_that_is_none_is_refused_instead_of_answered_with_some_page(shared_stage: Stage) -> None:
+    async with assistant(shared_stage) as client:
+        text = await refused(client, "list_actions", cursor="zzz")
+
+    assert "cursor: must be a next_cursor" in text
+
+
 async def test_nothing_a_model_can_call_approves(shared_stage: Stage) -> None:
     async with assistant(shared_stage) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from seikyu.errors import Text
+from seikyu.models import misfit
 from seikyu.spec import ActionView, Answer, Call, Command, Effect, Result, Tool, ToolSpec
 
 Status = Literal[
@@ -28,6 +29,13 @@ Status = Literal[
 ActionId = Annotated[str, Field(max_length=40, description="As returned by a write tool.")]
 
 
+def _cursor(value: str) -> str:
+    """Any other text has its place in the order too, and would answer with a page that nobody asked for."""
+    if not value.startswith("act-"):
+        raise misfit("next_cursor の値をそのまま書いてください", "must be a next_cursor as this tool returned it")
+    return value
+
+
 class GetAction(Command):
     """Tell how a proposed write stands: waiting, done, refused or unknown. Call it instead of repeating the write."""
 
@@ -39,7 +47,7 @@ class ListActions(Command):
 
     status: Status | None = None
     limit: Annotated[int, Field(ge=1, le=50)] = 20
-    cursor: Annotated[str, Field(max_length=40)] | None = None
+    cursor: Annotated[str, Field(max_length=40), AfterValidator(_cursor)] | None = None
 
 
 class WithdrawAction(Command):

@@ -7,7 +7,7 @@ from seikyu.spec import Answer, Call, Command, ConnectionView, Effect, Result, T
 
 
 class ListConnections(Command):
-    """List the accounts this server can use, for the `connection` argument of the other tools."""
+    """List the accounts, for the `connection` argument of the other tools."""
 
 
 class ConnectionRow(Result):
