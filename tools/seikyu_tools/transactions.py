@@ -218,7 +218,8 @@ async def _get_transaction(command: GetTransaction, call: Call) -> Answer:
     _, reader = call.at()
     found = await _find(command, reader)
     view = _view(found)
-    said = f"{view.number}: {view.status}, {yen_text(view.amount_yen)}"
+    # not its number: whoever registers a transaction writes what they like there
+    said = f"{view.transaction_id}: {view.status}, {yen_text(view.amount_yen)}"
     return Answer(view, Text(f"取引 {said}", f"Transaction {said}"))
 
 
