@@ -108,3 +108,10 @@ def test_what_was_given_is_not_repeated() -> None:
 @pytest.mark.parametrize("number", ["NaN", "1e400", "5.0", "true"])
 def test_what_is_no_whole_number_is_none_however_it_is_written(number: str) -> None:
     assert "limit: " in said(LookupCustomer, f'{{"limit": {number}}}').en
+
+
+@pytest.mark.parametrize("query", ['"\\ud83d"', "[" * 900 + "]" * 900], ids=["half a character", "nested"])
+def test_what_is_no_text_is_told_in_our_words_without_a_place_in_a_line_nobody_wrote(query: str) -> None:
+    found = said(LookupCustomer, f'{{"query":{query}}}')
+
+    assert found == Text("半分だけの文字があるか、入れ子が深すぎます", "half a character, or nested too deep")

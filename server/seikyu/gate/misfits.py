@@ -18,6 +18,7 @@ _BRANCH: Final = re.compile(r"[a-z]+(-[a-z]+)*\[.*|constrained-[a-z]+|none|str|i
 """A part of a place that names no argument but which of several types pydantic tried."""
 
 _SAID: Final[Mapping[str, Text]] = {
+    "json_invalid": Text("半分だけの文字があるか、入れ子が深すぎます", "half a character, or nested too deep"),
     "missing": Text("必要な引数です", "it is needed"),
     "extra_forbidden": Text("この名前の引数はありません", "there is no argument of that name"),
     "int_type": Text("整数で書いてください", "must be a whole number"),
