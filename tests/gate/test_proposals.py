@@ -247,7 +247,7 @@ def test_votes_that_hold_and_fill_a_place_are_counted_for_each_action_by_itself(
     assert stage.desk.have_votes([none]) == {none.id: 0}
 
 
-def test_a_number_in_use_is_refused_by_the_action_that_has_it_unless_it_lies_elsewhere(stage: Stage) -> None:
+def test_a_number_in_use_is_refused_naming_ones_own_action_that_has_it_unless_it_lies_elsewhere(stage: Stage) -> None:
     holder = stage.propose("A-1", 50_000)
     other = replace(stage.proposal("A-1", 40_000), connection=replace(CONNECTION, name="mfk-other"))
 
@@ -255,6 +255,10 @@ def test_a_number_in_use_is_refused_by_the_action_that_has_it_unless_it_lies_els
         stage.propose("A-1", 40_000)
 
     assert f"A-1 is in use by another action, {holder.id}." in refused.value.say("en")
+    with pytest.raises(NotAllowed) as hidden:
+        stage.desk.propose(replace(stage.proposal("A-1", 40_000), principal=Principal("mori", "stdio", "en")))
+    assert "A-1 is in use by another requester's action." in hidden.value.say("en")
+    assert holder.id not in hidden.value.say("en")
     assert stage.desk.propose(other).natural_key == "A-1"
 
 

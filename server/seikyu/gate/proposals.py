@@ -20,7 +20,7 @@ from seikyu.gate.votes import approvals
 from seikyu.models import Clock, jst_date, timestamp
 from seikyu.settings import Settings
 from seikyu.spec import Connection, Plan, Principal, Verdict, WriteOperation
-from seikyu.store.database import Store, Tx
+from seikyu.store.database import Row, Store, Tx
 
 REJECTION_STANDS: Final = timedelta(hours=24)
 """The same call after a rejection is answered with that rejection, so that nobody is worn down by asking."""
@@ -311,10 +311,17 @@ def refuse_taken_key(tx: Tx, proposal: Proposal) -> None:
         natural_key=proposal.plan.natural_key,
     )
     if row is not None and row["id"] != proposal.action_id:
-        key = proposal.plan.natural_key
-        raise NotAllowed(
-            Text(
-                f"{key} は別の申請 {row['id']} で使われています。", f"{key} is in use by another action, {row['id']}."
-            ),
-            Text("その申請を確かめるか、別の番号を使ってください。", "Look at that action, or choose another number."),
+        raise _taken_key(proposal.plan.natural_key, row, proposal.principal)
+
+
+def _taken_key(key: str, row: Row, principal: Principal) -> NotAllowed:
+    """Names the other action to its own requester only: nobody else can look at it."""
+    if row["requester"] != principal.requester:
+        return NotAllowed(
+            Text(f"{key} は別の依頼者の申請で使われています。", f"{key} is in use by another requester's action."),
+            Text("別の番号を使ってください。", "Choose another number."),
         )
+    return NotAllowed(
+        Text(f"{key} は別の申請 {row['id']} で使われています。", f"{key} is in use by another action, {row['id']}."),
+        Text("その申請を確かめるか、別の番号を使ってください。", "Look at that action, or choose another number."),
+    )
