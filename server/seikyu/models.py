@@ -20,7 +20,6 @@ JST: Final = timezone(timedelta(hours=9), "JST")
 MAX_YEN: Final = 2_147_483_647
 """Largest amount of a transaction and of a billing, in yen. Source: MFK API v2 reference, read 2026-11-21."""
 
-_DECIMAL_TEXT: Final = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,4})?", re.ASCII)
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -103,7 +102,11 @@ def misfit(ja: str, en: str) -> PydanticCustomError:
     return PydanticCustomError(MISFIT, "{en}", {"ja": ja, "en": en})
 
 
-def _exact_decimal(value: object) -> object:
+def exact_decimal(value: object, *, digits: int = 10, places: int = 4) -> object:
+    """A number of at most so many digits before and behind the point, from an integer or from text; no float.
+
+    Raises ValueError.
+    """
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -112,10 +115,10 @@ def _exact_decimal(value: object) -> object:
             'must be an integer or decimal text such as "1980.50", never a floating-point number',
         )
     text = str(value)
-    if not _DECIMAL_TEXT.fullmatch(text):
+    if not re.fullmatch(rf"-?[0-9]{{1,{digits}}}(\.[0-9]{{1,{places}}})?", text, re.ASCII):
         raise misfit(
-            '整数部10桁・小数4桁までの "1980.50" のような数で書いてください',
-            'must be plain decimal text with at most 10 digits and 4 decimals, such as "1980.50"',
+            f'整数部{digits}桁・小数{places}桁までの "1980.50" のような数で書いてください',
+            f'must be plain decimal text with at most {digits} digits and {places} decimals, such as "1980.50"',
         )
     return Decimal(text)
 
@@ -139,7 +142,7 @@ SignedYen = Annotated[int, Field(strict=True, ge=-MAX_YEN, le=MAX_YEN)]
 
 ExactDecimal = Annotated[
     Decimal,
-    BeforeValidator(_exact_decimal),
+    BeforeValidator(exact_decimal),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": ["integer", "string"]}),
 ]

@@ -121,6 +121,8 @@ def test_the_smallest_call_names_a_file_and_a_kind_of_document() -> None:
         {"transaction_amount": 1980.5},
         {"transaction_amount": "1980.5005"},
         {"transaction_amount": "-1"},
+        {"transaction_amount": "1234567890123456"},
+        {"transaction_amount": "1234567890123.123"},
         {"transaction_amount": "1e3"},
         {"transaction_date": "2026/11/20"},
         {"transaction_date": "2026-02-30"},
@@ -143,6 +145,13 @@ def test_the_smallest_call_names_a_file_and_a_kind_of_document() -> None:
 def test_what_invox_would_drop_or_cut_in_silence_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         UploadEStorageDocument.model_validate_json(arguments(**changed))
+
+
+@pytest.mark.parametrize("amount", ["123456789012345", "123456789012.345", 10_000_000_000])
+def test_an_amount_has_all_the_digits_that_invox_takes(amount: str | int) -> None:
+    command = UploadEStorageDocument.model_validate_json(arguments(transaction_amount=amount))
+
+    assert command.model_dump(mode="json")["transaction_amount"] == str(amount)
 
 
 # the request
@@ -313,6 +322,7 @@ async def test_success_without_an_id_is_unknown(body: object) -> None:
         ({"e_storage": {"transaction_amount": 1980, "partner_name": "別の会社"}}, "partner_name, transaction_amount"),
         ({"invox_company_code": "C-002"}, "invox_company_code"),
         ({"file_name": "領収書.pdf"}, "file_name"),
+        ({"transaction_date": "2026/12/20"}, "transaction_date"),
     ],
 )
 async def test_an_id_beside_something_that_contradicts_it_is_for_a_person(beside: Any, names: str) -> None:
@@ -323,8 +333,10 @@ async def test_an_id_beside_something_that_contradicts_it_is_for_a_person(beside
     assert f"({names})" in sent.reason.en
 
 
-async def test_an_answer_that_repeats_what_was_sent_in_another_spelling_is_done() -> None:
+@pytest.mark.parametrize("day", ["2026-11-20", "2026/11/20", "20261120"])
+async def test_an_answer_that_repeats_what_was_sent_in_another_spelling_is_done(day: str) -> None:
     said = {**BODY["e_storage"], "transaction_amount": 1980.5, "partner_name": "株式会社ｻﾝﾌﾟﾙ", "voucher_number": None}
+    said |= {"transaction_date": day}
     sent, _ = await send(answering(http_json("200 OK", {"id": "D-1", "errors": [], "e_storage": said})))
 
     assert sent == Done("D-1")
@@ -376,8 +388,9 @@ async def test_an_answer_that_is_not_invoxs_leaves_the_outcome_unknown(script: S
     [
         http_json("401 Unauthorized", {}),
         http("401 Unauthorized", b"", 'WWW-Authenticate: Bearer realm="invox", error="invalid_token"'),
+        http("401 Unauthorized"),
     ],
-    ids=["json", "challenge"],
+    ids=["json", "challenge", "empty"],
 )
 async def test_an_expired_token_is_renewed_and_the_claim_may_be_used_again(answer: bytes) -> None:
     credential = FakeCredential()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from seikyu.models import ExactDecimal, IsoDate
+from seikyu.models import IsoDate
 from seikyu.providers.invox.rules import (
+    checked_amount,
     checked_currency,
     checked_line,
     checked_registration_number,
@@ -17,7 +19,13 @@ from seikyu.providers.invox.rules import (
 )
 from seikyu.spec import Command
 
-Amount: TypeAlias = Annotated[ExactDecimal, Field(ge=0, max_digits=15, decimal_places=3)]
+Amount: TypeAlias = Annotated[
+    Decimal,
+    BeforeValidator(checked_amount),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["integer", "string"]}),
+    Field(ge=0),
+]
 RegistrationNumber: TypeAlias = Annotated[str, AfterValidator(checked_registration_number)]
 Line: TypeAlias = Annotated[str, AfterValidator(checked_line)]
 """Lengths stand in validators, not in the schema, whose every token is paid in every conversation."""

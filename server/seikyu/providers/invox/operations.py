@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -59,6 +60,7 @@ _OPTIONAL: Final = (
 
 _PINNED: Final = ("partner_name", "corporate_tax_no", "transaction_amount", "currency_code")
 _NOT_REPEATED: Final = (None, "")
+_DAY: Final = re.compile(r"^(\d{4})[-/](\d\d)[-/](\d\d)$", re.ASCII)
 
 
 def e_storage_request(command: UploadEStorageDocument, connection: Connection, document: StoredFile) -> ProviderRequest:
@@ -143,18 +145,23 @@ def _contradictions(request: ProviderRequest, beside: Mapping[str, object]) -> l
     errors = [name for name in ("error", "errors") if said.get(name)]
     others = [
         name
-        for name in ("invox_company_code", "file_name", *_PINNED)
+        for name in ("invox_company_code", "file_name", "transaction_date", *_PINNED)
         if said.get(name) not in _NOT_REPEATED and sent.get(name) and not _is_same(said[name], sent[name])
     ]
     return errors + others
 
 
 def _is_same(said: object, sent: object) -> bool:
-    """The same number, or the same text in whatever width and spacing."""
+    """The same text in whatever width and spacing, the same number, or the same day in one of invox's three forms."""
+    ours, theirs = _plain(sent), _plain(said)
+    return ours == theirs or _DAY.sub(r"\1\2\3", ours) == _DAY.sub(r"\1\2\3", theirs) or _is_same_number(ours, theirs)
+
+
+def _is_same_number(ours: str, theirs: str) -> bool:
     try:
-        return Decimal(str(said)) == Decimal(str(sent))
+        return Decimal(ours) == Decimal(theirs.replace(",", ""))
     except InvalidOperation:
-        return _plain(said) == _plain(sent)
+        return False
 
 
 def _plain(text: object) -> str:

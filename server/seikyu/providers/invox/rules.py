@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from seikyu.errors import ConfigurationError, InvalidArguments, Text
-from seikyu.models import misfit, shown
+from seikyu.models import exact_decimal, misfit, shown
 from seikyu.providers.bodies import length_with_document
 from seikyu.spec import Connection
 
@@ -24,6 +25,9 @@ MAX_LINE: Final = 250
 """Characters of a name; invox cuts the rest off without a word."""
 MAX_VOUCHER_NUMBER: Final = 30
 """Characters; invox cuts the rest off without a word."""
+MAX_DIGITS: Final = 15
+"""Of an amount, decimals included; invox ignores a longer one without a word."""
+MAX_DECIMALS: Final = 3
 MAX_TAGS: Final = 20
 """Our own limit; invox names none."""
 DOCUMENT_FIELD: Final = "e_storage.file_content"
@@ -121,6 +125,14 @@ def checked_registration_number(number: str) -> str:
             "has a wrong check digit; read it again from the document",
         )
     return number
+
+
+def checked_amount(value: object) -> object:
+    """Raises ValueError unless `value` is exact, with at most 3 decimals and 15 digits in all."""
+    amount = exact_decimal(value, digits=MAX_DIGITS, places=MAX_DECIMALS)
+    if isinstance(amount, Decimal) and len(amount.as_tuple().digits) > MAX_DIGITS:
+        raise misfit(f"全体で{MAX_DIGITS}桁までです", f"must have at most {MAX_DIGITS} digits in all")
+    return amount
 
 
 def checked_line(text: str) -> str:
