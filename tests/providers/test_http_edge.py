@@ -540,11 +540,11 @@ async def test_reads_share_a_connection_but_no_cookies() -> None:
     with_cookie = http("200 OK", b"{}", "Set-Cookie: account=a; Path=/")
     async with raw_server(answering(with_cookie, with_cookie)) as server:
         for _ in range(2):
-            await edge.read(server.url, headers={}, query=[("from", "2026-11-21T00:00:00+09:00")])
+            await edge.read(server.url, headers={}, query=[("from", "2026-11-21T00:00:00+09:00"), ("number", "A 1")])
         await edge.aclose()
 
     [heard] = server.heard
-    assert heard.count(b"GET /?from=2026-11-21T00%3A00%3A00%2B09%3A00 HTTP/1.1") == 2
+    assert heard.count(b"GET /?from=2026-11-21T00%3A00%3A00%2B09%3A00&number=A%201 HTTP/1.1") == 2
     assert b"cookie" not in heard.lower()
 
 

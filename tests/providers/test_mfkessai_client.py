@@ -494,6 +494,17 @@ async def test_two_under_one_number_need_a_person() -> None:
     assert isinstance(await find_registered(reader, registration()), Different)
 
 
+@pytest.mark.parametrize("says", [{"total": 2}, {"has_next": True}])
+async def test_one_of_more_under_one_number_needs_a_person(says: Json) -> None:
+    whole = page(transaction())
+    reader = FakeReader({"list_transactions": {**whole, "pagination": {**whole["pagination"], **says}}})
+
+    found = await find_registered(reader, registration())
+
+    assert isinstance(found, Different)
+    assert "more than one transaction under this number (7679-YW36, …)" in found.reason.en
+
+
 @pytest.mark.parametrize("amount,is_ours", [(5438, False), (5439, True), (5440, True), (5441, True), (5442, False)])
 async def test_an_amount_that_mfk_computed_is_within_a_yen_for_each_rate(amount: int, is_ours: bool) -> None:  # noqa: FBT001
     found = transaction(amount=amount, amounts_per_tax_rate_type=[])

@@ -391,6 +391,12 @@ def test_an_empty_value_may_be_blank_null_or_absent(empty: dict[str, object]) ->
     )
 
 
+def test_a_page_that_leaves_its_end_out_goes_on_after_its_last_item() -> None:
+    said = {"items": [{"id": "C-2", "name": "白葉"}, {"id": "C-1", "name": "青葉"}], "pagination": {"has_next": True}}
+
+    assert Page[Customer].model_validate(said).next_cursor == "C-1"
+
+
 def test_a_page_without_pagination_ends_there() -> None:
     page = Page[Customer].model_validate({"items": [{"id": "C-1", "name": "青葉", "unheard_of": 1}]})
 

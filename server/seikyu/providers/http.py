@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -129,7 +129,8 @@ class HttpEdge:
             ProviderBusy: still 429.
             ProviderUnavailable: no answer that can be trusted.
         """
-        address = f"{url}?{urlencode(query)}" if query else url
+        # a blank as %20: a `+` is one only to who reads a query as a form, and another number to anybody else
+        address = f"{url}?{urlencode(query, quote_via=quote)}" if query else url
         with anyio.move_on_after(self._read_deadline_s) as scope:
             return await self._tries(address, headers, scope)
         raise _unavailable(url, Text("時間内に応答がありません", "no answer in time"))

@@ -75,17 +75,19 @@ class Page(_Answer, Generic[ItemT]):
 
     @property
     def next_cursor(self) -> str | None:
-        return self.pagination.end if self.pagination and self.pagination.has_next else None
+        """Where the list goes on: `end`, the id of the last item, which one that leaves it out says all the same."""
+        if self.pagination is None or not self.pagination.has_next:
+            return None
+        return self.pagination.end or (getattr(self.items[-1], "id", None) if self.items else None)
 
     @property
     def total(self) -> int | None:
         return self.pagination.total if self.pagination else None
 
     @property
-    def is_nothing(self) -> bool:
-        """Whether it says that there is nothing: no item here, none on a further page, none counted."""
-        has_more = self.pagination is not None and (self.pagination.has_next or bool(self.pagination.total))
-        return not self.items and not has_more
+    def is_whole(self) -> bool:
+        """Whether these are all: none on a further page, and not more counted than are here."""
+        return self.pagination is None or not (self.pagination.has_next or (self.total or 0) > len(self.items))
 
 
 class PaymentMethod(_Answer):

@@ -58,20 +58,25 @@ async def find_registered(reader: Reader, request: ProviderRequest) -> Finding:
     number = payload_of(request).number
     page = await reader.read(LIST_TRANSACTIONS, query=[("number", number)])
     match page.items:
-        case () if page.is_nothing:
+        case () if page.is_whole:
             return Absent()
         case ():
             raise _contradictory()
-        case (found,):
+        case (found,) if page.is_whole:
             return compare_registration(request, found)
         case several:
             ids = ", ".join(shown(found.id, 100) for found in several[:_MOST_NAMED])
             return Different(
                 Text(
-                    f"同じ番号の取引がMFKに{len(several)}件あります（{ids}）。人による確認が必要です。",
-                    f"MFK has {len(several)} transactions under this number ({ids}); a person must look.",
-                )
+                    f"同じ番号の取引がMFKに二つ以上あります（{ids}{_more(page)}）。人による確認が必要です。",
+                    f"MFK has more than one transaction under this number ({ids}{_more(page)}); a person must look.",
+                ),
+                several[0].id if len(several) == 1 else None,
             )
+
+
+def _more(page: Page[Transaction]) -> str:
+    return "" if page.is_whole and len(page.items) <= _MOST_NAMED else ", …"
 
 
 def _contradictory() -> ProviderUnavailable:
