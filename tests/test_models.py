@@ -191,6 +191,19 @@ def test_what_cannot_be_seen_is_spelt_out(char: str) -> None:
     assert shown(f"a{char}b") == f"a⟨U+{ord(char):04X}⟩b"
 
 
+@pytest.mark.parametrize("pile", ["\u3000", " ", "\u00a0", "\u0301", "\u0e49", "\u3099", "\u20dd"])
+def test_blanks_and_marks_that_are_piled_up_are_counted(pile: str) -> None:
+    said = f"⟨U+{ord(pile):04X}×100⟩"
+
+    assert shown(f"青葉{pile * 100}承認済み") == f"青葉{said}承認済み"
+    assert shown(shown(f"青葉{pile * 100}")) == f"青葉{said}"
+    assert shown(f"青葉{pile * 3}商事") == f"青葉{pile * 3}商事"
+
+
+def test_a_pile_of_several_is_counted_one_after_the_other() -> None:
+    assert shown("A \u3000\u3000 \u2003B") == "A⟨U+0020×1⟩⟨U+3000×2⟩⟨U+0020×1⟩⟨U+2003×1⟩B"
+
+
 def test_what_can_be_seen_stays() -> None:
     seen = "株式会社アオバ商事 ｱｵﾊﾞ Aoba & Co. <b> 123 ー・～　\u00e9"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import groupby
 from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -159,6 +160,13 @@ IsoDate = Annotated[
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 _SELECTORS: Final = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 _BLANK_LETTERS: Final = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
+_BLANKS: Final = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_MARKS: Final = (
+    "\u0300-\u034e\u0350-\u036f\u0483-\u0489\u0610-\u061a\u064b-\u065f\u0e34-\u0e3a\u0e47-\u0e4e"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f"
+)
+_PILES: Final = re.compile(f"[{_BLANKS}]{{4,}}|[{_MARKS}]{{4,}}")
+"""No name needs as many: three blanks part its words, and three marks are more than any letter of ours carries."""
 
 
 def is_unseen(char: str) -> bool:
@@ -173,10 +181,17 @@ def is_unseen(char: str) -> bool:
 def shown(text: str, limit: int = 250) -> str:
     """Text from outside, safe to print: control, bidi and invisible characters become `⟨U+XXXX⟩`, length is capped.
 
-    Variation selectors, tag characters and blank letters are escaped too. `limit` counts code points of the original.
+    Variation selectors, tag characters and blank letters are escaped too, and what is piled up: blanks that push the
+    rest out of sight, marks drawn over the neighbours. `limit` counts code points of the original.
     """
     capped = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(_visible(char) for char in capped)
+    return "".join(_visible(char) for char in _PILES.sub(_counted, capped))
+
+
+def _counted(pile: re.Match[str]) -> str:
+    """Each of its characters once, with how often it stands there."""
+    runs = ((char, sum(1 for _ in run)) for char, run in groupby(pile[0]))
+    return "".join(f"⟨U+{ord(char):04X}×{times}⟩" for char, times in runs)
 
 
 def is_hidden(char: str) -> bool:

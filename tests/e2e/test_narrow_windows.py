@@ -76,17 +76,23 @@ def test_a_list_loses_no_amount_and_no_column_in_a_narrow_window(terminal: Termi
 
 
 def test_a_long_name_begins_no_line_of_ours_in_a_batch(terminal: Terminal) -> None:
-    first = terminal.propose(
-        "AAAA-0001", customer="青葉商事" + " " * 60 + "• act-00000000000000000000  1円  1件、合計 1円"
-    )
+    first = terminal.propose("AAAA-0001", customer="青葉商事 " + "• act-00000000000000000000 1円 " * 6)
     second = terminal.propose("AAAA-0002", 2_000_000)
+
+    lines = seen(terminal, 60, "approve", first.id, second.id, "--by", "tanaka")
+
+    begun = [line for line in lines if line.startswith("•")]
+    assert [line.split()[1] for line in begun] == [first.id, second.id]
+    assert sum(line.startswith("  ") and "act-0" in line for line in lines) > 1
+    assert "2件、合計 2,100,000円" in lines
+
+
+def test_a_batch_names_the_company_of_each(terminal: Terminal) -> None:
+    first, second = terminal.propose("AAAA-0001"), terminal.propose("AAAA-0002")
 
     done = terminal.run("approve", first.id, second.id, "--by", "tanaka", secret_fd=PASSPHRASE)
 
-    begun = [line for line in done.stderr.splitlines() if not line.startswith(" ")]
-    assert [line.split()[:2] for line in begun if line.startswith("•")] == [["•", first.id], ["•", second.id]]
-    assert begun[-1] == "2 requests, 2,100,000円 in all"
-    assert "株式会社テスト" in done.stderr
+    assert done.stderr.count("株式会社テスト  mfk-main（mfkessai）  sandbox") == 2
 
 
 def test_what_is_invisible_is_spelled_out_for_programs_too(terminal: Terminal) -> None:

@@ -182,7 +182,7 @@ OUR_ATTRIBUTES: Final = frozenset(
         r"[\w-]+",
         """lang charset name content rel href class id tabindex scope role value type method action maxlength required
         hidden disabled autocomplete autocapitalize spellcheck for rows title aria-hidden aria-label aria-labelledby
-        aria-describedby aria-busy accept-charset data-label checked selected""",
+        aria-describedby aria-busy accept-charset data-label checked selected open""",
     )
 )
 HIDDEN: Final = frozenset({0xFE0F, 0x3164, 0xE0041, 0x200B, 0x202E, 0x2066, 0x2069})

@@ -163,6 +163,8 @@ async def test_every_item_shows_what_an_accountant_checks(page: Page) -> None:
         assert said in text, said
     for reason in first.decision.why:
         assert reason.partition(": ")[0] in text
+    # every line that will be sent is open to the eye and on paper, without a click
+    assert shown.count("<details open>") == shown.count("<details") == 2
 
 
 async def test_a_likeness_to_another_in_the_same_batch_is_pointed_out(page: Page) -> None:
