@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_a_browser_on_another_machine_leads_to_an_address_that_is_pasted(tmp_pat
         typist.types("y")
 
         assert (typist.leaves(), desk.state()) == (0, "ready")
+
+
+def test_a_secret_in_another_encoding_than_the_terminals_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write()) as typist,
+    ):
+        typist.reads("Client secret of freee-main: ")
+        os.write(typist.screen, "秘密\n".encode("cp932"))
+
+        assert (typist.leaves(), desk.state()) == (1, "missing")
+        assert "What was typed is no text" in typist.said
+        assert "Traceback" not in typist.said
 
 
 def test_an_address_of_another_request_is_not_taken(tmp_path: Path) -> None:

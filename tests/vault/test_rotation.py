@@ -221,6 +221,16 @@ def test_a_value_of_a_kind_we_never_write_stops_no_rotation(house: House, column
     assert len(done.resealed) == len(ROWS) - 1
 
 
+@pytest.mark.sqlite_only
+def test_a_row_whose_name_is_no_text_is_named_all_the_same(house: House) -> None:
+    with house.store.write() as tx:
+        tx.connection.execute("UPDATE secret SET connection = X'00FF' WHERE connection = 'mfk-main'")
+
+    done = house.rotate()
+
+    assert [(row.name, row.standing) for row in done.left] == [("b'\\x00\\xff'", Standing.UNCONFIGURED)]
+
+
 def test_a_key_that_nothing_needs_is_taken_out_and_all_goes_on(house: House) -> None:
     vault, kept = house.vault(), house.keepsakes()
     contents = house.contents()

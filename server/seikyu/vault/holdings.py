@@ -97,7 +97,7 @@ class Appraiser:
         else:
             standing = Standing.UNCONFIGURED if label is None else Standing.UNREADABLE
         return Holding(
-            name=row["connection"],
+            name=str(row["connection"]),
             provider=str(row["provider"]),
             kind=str(row["kind"]),
             key_id=str(row["key_id"]),

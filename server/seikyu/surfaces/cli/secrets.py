@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 from seikyu.errors import ConfigurationError, Lang, Text
 
@@ -15,7 +16,7 @@ def read_secret(prompt: Text, lang: Lang, descriptor: int | None, *, option: str
     """The secret from `option`, or asked on the terminal without echo. One line, without its end.
 
     Raises:
-        ConfigurationError: no terminal to ask on, or nothing came.
+        ConfigurationError: no terminal to ask on, nothing came, or it is no text.
     """
     secret = (
         _from_descriptor(descriptor, option) if descriptor is not None else _from_terminal(prompt.say(lang), option)
@@ -52,4 +53,17 @@ def _from_terminal(prompt: str, option: str) -> str:
         )
     import getpass
 
-    return getpass.getpass(f"{prompt}: ")
+    try:
+        return getpass.getpass(f"{prompt}: ")
+    except UnicodeDecodeError:
+        raise ConfigurationError(_NO_TEXT, _TYPE_AGAIN) from None
+
+
+_NO_TEXT: Final = Text(
+    "入力を文字として読めません（端末の文字コードが違います）。",
+    "What was typed is no text: the terminal writes in another encoding than it says.",
+)
+_TYPE_AGAIN: Final = Text(
+    "日本語入力を切り、端末を UTF-8 にして、もう一度実行してください。",
+    "Switch Japanese input off, set the terminal to UTF-8, and run the command again.",
+)
