@@ -66,8 +66,21 @@ def test_a_missing_login_and_one_that_does_not_open_are_told_without_a_call(twin
 
     assert code == 1
     assert (rows[MFK]["state"], rows[INVOX]["state"]) == ("undecryptable", "missing")
+    assert "sealed with another master key" in rows[MFK]["what"]
+    assert "Provide the right master key" in rows[MFK]["next_step"]
     assert "seikyu connect invox-main" in rows[INVOX]["next_step"]
     assert not any("mfkessai" in operation or "e_storage" in operation for operation in twins.requests)
+
+
+def test_a_master_key_that_cannot_be_read_is_to_be_mended_and_no_login_made_anew(place: Installation) -> None:
+    place.connect()
+    (place.home / "master.key").chmod(0o644)
+
+    code, rows = checked(place)
+
+    assert code == 1
+    assert {row["state"] for row in rows.values()} == {"undecryptable"}
+    assert {row["next_step"] for row in rows.values()} == {f"Run `chmod 600 {place.home / 'master.key'}`."}
 
 
 def test_a_key_that_the_provider_refuses_needs_a_login(place: Installation) -> None:

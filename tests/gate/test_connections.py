@@ -10,12 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from e2e.beside import Installation, vault_of
-from seikyu.errors import ProviderUnavailable, Text
+from seikyu.errors import ConfigurationError, ProviderUnavailable, Text
 from seikyu.gate.connections import Checkups, Standing
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
 from seikyu.vault.grants import TokenAnswer
-from seikyu.vault.secrets import GrantState
+from seikyu.vault.keys import KeyRing
+from seikyu.vault.secrets import GrantState, Vault
 
 ROWS = [
     Connection(name, "mfkessai", "sandbox", "株式会社テスト", f"http://127.0.0.1:9/{name}") for name in ("a", "b", "c")
@@ -111,6 +112,22 @@ async def test_a_provider_that_never_answers_is_given_up(place: Installation) ->
     found = await checked(place, Meeting(-1), limit_s=1)
 
     assert found == [Standing.UNKNOWN] * 3
+
+
+async def test_the_time_that_a_master_keys_place_takes_is_not_counted_against_the_provider(place: Installation) -> None:
+    def gives_none() -> KeyRing:
+        raise ConfigurationError(Text("", "The program did not end."), Text("", "Run it yourself."))
+
+    with place.opened() as home:
+        vault_of(home).put_api_key(ROWS[0], SecretStr("a key"))
+        vault = Vault(home.rooms().store, home.clock, gives_none)
+        found = await Checkups(cast("Any", Away()), vault, home.clock, limit_s=0).one(ROWS[0])
+
+    assert (found.standing, found.what.en, found.next_step.en) == (
+        Standing.UNDECRYPTABLE,
+        "The program did not end.",
+        "Run it yourself.",
+    )
 
 
 @pytest.mark.parametrize("state, standing", [("ready", Standing.WORKS), ("scope_lost", Standing.NEEDS_LOGIN)])

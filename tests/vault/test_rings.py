@@ -97,6 +97,24 @@ def test_a_place_that_was_mended_is_read_by_the_next_who_needs_it() -> None:
     assert known.ring() == ring()
 
 
+def test_a_place_that_fails_slowly_rests_as_long_as_it_took() -> None:
+    place, ticks = Place(is_broken=True), Ticks()
+
+    def slow() -> KeyRing:
+        ticks.now += 20 * 10**9
+        return place()
+
+    known = KnownRing(slow, ticks=ticks)
+    for _ in range(5):
+        with pytest.raises(ConfigurationError, match="the place is broken"):
+            known.ring()
+    before, place.is_broken = place.reads, False
+    ticks.now += 20 * 10**9
+
+    assert known.ring() == ring()
+    assert (before, place.reads) == (1, 2)
+
+
 def test_all_who_wait_for_a_slow_place_share_what_came_of_it() -> None:
     waiting, may_go = threading.Semaphore(0), threading.Event()
     place = Place()

@@ -138,6 +138,8 @@ class Checkups:
         """Raises nothing for what is wrong with the connection."""
         login = _Login(connection)
         try:
+            if (without_a_call := await self._looked_up(login)) is not None:
+                return without_a_call
             with anyio.move_on_after(self._limit_s):
                 return await self._checkup(login)
         except LoginRequired as error:
@@ -148,12 +150,18 @@ class Checkups:
             return _checkup(login, Standing.UNKNOWN, _broke_off(error))
         return _checkup(login, Standing.UNKNOWN, _too_slow(connection, self._limit_s), _LATER)
 
-    async def _checkup(self, login: _Login) -> Checkup:
+    async def _looked_up(self, login: _Login) -> Checkup | None:
+        """What is known without a call. It has no limit: the time a master key's place takes is not the provider's."""
         connection, store = login.connection, self._vault.store
         login.stored = await store.run(lambda: self._vault.state(connection))
-        if login.stored in _WITHOUT_A_CALL:
-            standing, what = _WITHOUT_A_CALL[login.stored]
-            return _checkup(login, standing, what, connect_again(connection))
+        if login.stored == "missing":
+            return _checkup(login, Standing.MISSING, _NONE_STORED, connect_again(connection))
+        if login.stored == "undecryptable":
+            return _checkup(login, Standing.UNDECRYPTABLE, *await store.run(lambda: self._why_shut(connection)))
+        return None
+
+    async def _checkup(self, login: _Login) -> Checkup:
+        connection, store = login.connection, self._vault.store
         if has_oauth(connection):
             login.grant = await store.run(lambda: self._vault.grant(connection))
         if login.stored == "needs_login" and login.grant is not None:
@@ -166,6 +174,14 @@ class Checkups:
         login.is_in_doubt = await store.run(lambda: self._vault.state(connection)) == "refresh_unknown"
         login.confirmed = await store.run(lambda: self._confirmed(connection))
         return _judged(login, login.proof)
+
+    def _why_shut(self, connection: Connection) -> tuple[Text, Text]:
+        """What is wrong, and the next step: a key that can be mended must not cost anybody a new login."""
+        try:
+            (self._vault.grant if has_oauth(connection) else self._vault.api_key)(connection)
+        except SeikyuError as error:
+            return error.what, error.next_step
+        return _OPENS_NOW, _LATER
 
     def _confirmed(self, connection: Connection) -> str | None:
         with self._vault.store.read() as tx:
@@ -339,16 +355,8 @@ def _broke_off(error: Exception) -> Text:
 NAME_COMPANIES: Final = frozenset({"freee"})
 """Whose answer names a company; elsewhere the name is a person's, and only an id can be compared."""
 
-_WITHOUT_A_CALL: Final[dict[SecretState | None, tuple[Standing, Text]]] = {
-    "missing": (Standing.MISSING, Text("ログインが登録されていません。", "No login is stored.")),
-    "undecryptable": (
-        Standing.UNDECRYPTABLE,
-        Text(
-            "保存したログインを開けません（マスターキーか接続先が違うか、記録が変わっています）。",
-            "The stored login does not open: another master key or address, or a changed row.",
-        ),
-    ),
-}
+_NONE_STORED: Final = Text("ログインが登録されていません。", "No login is stored.")
+_OPENS_NOW: Final = Text("保存したログインを開けませんでした。", "The stored login did not open just now.")
 _OVER: Final = Text("アクセストークンの期限が切れています。", "The access token is over.")
 _RENEW: Final = Text(
     "次に使う時に更新されます。今確かめるには `seikyu connections --check`。",

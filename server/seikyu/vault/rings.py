@@ -26,6 +26,7 @@ MOST_BYTES: Final = 2000
 _HEX: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[0-9A-Za-z_-]{43}=?", re.ASCII)
 _REST_NS: Final = 10 * 10**9
+_SLOW_NS: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ KeyRingSource: TypeAlias = Callable[[], KeyRing]
 class KnownRing:
     """The ring as this process knows it: read when it is first needed, and again when a row names an unknown key.
 
-    Reading may take a program or a keyring seconds. Who needs it meanwhile waits, and shares what came of it.
+    Reading may take a program or a keyring seconds. Who needs it meanwhile waits, and shares what came of it. One that
+    failed slowly rests for as long as it took: a command with many rows must not wait that long for each.
     """
 
     def __init__(self, source: KeyRingSource, *, ticks: Callable[[], int] = time.monotonic_ns) -> None:
@@ -139,6 +141,7 @@ class KnownRing:
         self._last: KeyRing | ConfigurationError = ConfigurationError(NOTHING)
         self._reads = 0
         self._rests: dict[str, int] = {}
+        self._rest_ends = 0
         self._one_at_a_time = threading.Lock()
 
     @classmethod
@@ -151,7 +154,7 @@ class KnownRing:
         return self.ring().current
 
     def ring(self) -> KeyRing:
-        """Raises `ConfigurationError` when there is no usable key; the next caller tries again."""
+        """Raises `ConfigurationError` when there is no usable key; the next caller tries again, unless it rests."""
         return self._ring or self.again()
 
     def again(self) -> KeyRing:
@@ -182,11 +185,14 @@ class KnownRing:
 
     def _read_since(self, seen: int) -> KeyRing:
         """Read, unless somebody did while we waited."""
-        if self._reads == seen:
+        began = self._ticks()
+        if self._reads == seen and began >= self._rest_ends:
             try:
                 self._last = self._ring = self._source()
             except ConfigurationError as error:
                 self._last = error
+                ended = self._ticks()
+                self._rest_ends = 2 * ended - began if ended - began >= _SLOW_NS else 0
             self._reads += 1
         return self._of_last_read()
 
