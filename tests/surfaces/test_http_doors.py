@@ -1,7 +1,10 @@
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -477,6 +480,31 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(said: str, monke
         await hung_up(wire)
 
         assert (await here.raw("GET /healthz HTTP/1.1\nHost: 127.0.0.1:PORT\nConnection: close\n\n"))[0] == 200
+
+
+@pytest.mark.anyio
+async def test_a_client_that_calls_by_the_hundred_is_answered_on_every_connection() -> None:
+    health = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: close\r\n\r\n"
+    async with house() as here, AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", here.port)) for _ in range(200)]
+        for wire in wires:
+            await wire.send(health.replace("PORT", str(here.port)).encode())
+
+        assert {(await wire.receive())[9:12] for wire in wires} == {b"200"}
+
+
+@pytest.mark.parametrize("files,most", [(256, 102), (1024, 409)])
+def test_fewer_are_let_in_where_few_files_may_be_open(files: int, most: int) -> None:
+    program = "import sys; from seikyu.surfaces.mcp.visitors import make_room, places; make_room(); print(places())"
+    limited = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", sys.executable, "-c", program]
+
+    server = str(Path(__file__).resolve().parents[2] / "server")
+    environment = os.environ | {"PYTHONPATH": server}
+    said = subprocess.run(
+        limited, capture_output=True, text=True, check=True, timeout=PATIENCE_S, env=environment
+    ).stdout
+
+    assert int(said) == most
 
 
 @pytest.mark.anyio

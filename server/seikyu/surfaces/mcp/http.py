@@ -25,7 +25,7 @@ from seikyu.surfaces.doors import Doors
 from seikyu.surfaces.mcp.one_reading import OneReading
 from seikyu.surfaces.mcp.pulse import Pulse
 from seikyu.surfaces.mcp.stdio import cancel_on_signal
-from seikyu.surfaces.mcp.visitors import Visitor
+from seikyu.surfaces.mcp.visitors import Visitor, make_room
 
 Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Health: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -102,6 +102,7 @@ async def serve_http(app: Starlette, host: str, port: int, *, on_ready: Callable
 
 async def serve_socket(app: Starlette, listener: socket.socket, *, on_ready: Callable[[int], None]) -> None:
     """Like `serve_http`, on a socket that `listen` has opened; closes it."""
+    make_room()
     config = uvicorn.Config(
         app,
         http=Visitor,

@@ -7,6 +7,7 @@ page together; so a request has to be whole within a while, and beyond a number 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import h11
@@ -15,11 +16,35 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PATIENCE_S: Final = 30
 """How long a request may take to arrive, its body too. What is answered, and how long, is not limited here."""
 
-MAX_VISITORS: Final = 100
-"""Connections at once: with those that knock meanwhile and our own files, fewer than 256, the least usual limit."""
+MAX_VISITORS: Final = 1000
+"""Connections at once, where there are files for them: some clients open one for each call they make in parallel."""
+
+FILES: Final = 4096
+"""As many as a server asks to be allowed; 256 and 1024 are what is usually given without asking."""
 
 _UNFINISHED: Final = frozenset({h11.IDLE, h11.SEND_BODY})
 """What a client is still to send: anything, or the rest of a body."""
+
+
+def make_room() -> None:
+    """Let this process open as many files as it may, up to `FILES`."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def places() -> int:
+    """How many may be here at once; the rest of the files is for the database, the providers and who knocks."""
+    with suppress(ImportError):
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return MAX_VISITORS if soft == resource.RLIM_INFINITY else min(MAX_VISITORS, soft * 2 // 5)
+    return MAX_VISITORS
 
 
 class Visitor(H11Protocol):
@@ -29,7 +54,7 @@ class Visitor(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_VISITORS:
+        if len(self.connections) > places():
             transport.abort()
         else:
             self._wait()
