@@ -218,7 +218,7 @@ async def test_an_operator_smuggled_into_the_database_stops_every_decision(page:
     assert page.stage.find(action.id).state is State.AWAITING
 
 
-async def test_the_second_press_of_the_button_is_told_that_it_is_decided(page: Page) -> None:
+async def test_the_second_press_of_the_button_is_told_that_the_first_is_recorded(page: Page) -> None:
     action = page.stage.propose("A-1", 200_000)
     browser = page.browser()
     fields = filled(await browser.read(action))
@@ -227,11 +227,22 @@ async def test_the_second_press_of_the_button_is_told_that_it_is_decided(page: P
     again = await browser.send(action, fields)
 
     assert again.status_code == 409
-    assert banner(again) == (
-        "この申請は既に決定済みです（現在:「承認済み・実行前」）。今回の決定は記録されていません。"
-    )
+    assert banner(again) == "tanaka の承認は既に記録されています（現在:「承認済み・実行前」）。一人は一票です。"
     assert page.votes(action) == ["tanaka"]
     assert page.woken == [action.id]
+
+
+async def test_an_approval_after_a_colleagues_is_told_that_it_is_decided(page: Page) -> None:
+    action = page.stage.propose("A-1", 200_000)
+    mine, theirs = page.browser(), page.browser()
+    fields = filled(await theirs.read(action), operator="sato")
+    await mine.decide(action)
+
+    late = await theirs.send(action, fields)
+
+    assert late.status_code == 409
+    assert banner(late) == ("この申請は既に決定済みです（現在:「承認済み・実行前」）。今回の決定は記録されていません。")
+    assert page.votes(action) == ["tanaka"]
 
 
 async def test_the_second_press_before_the_other_operator_is_told_that_it_is_recorded(page: Page) -> None:

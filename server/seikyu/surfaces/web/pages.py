@@ -226,7 +226,12 @@ class _Pages:
 
 def _too_late(sheet: Sheet, form: DecisionForm) -> Text:
     """The action has moved on: decided by somebody, or by the same button pressed twice."""
-    state = sheet.state_text
+    state, card = sheet.state_text, sheet.card
+    if form.decision == "approve" and form.is_about(card) and form.operator in card.approvals:
+        return Text(
+            f"{form.operator} の承認は既に記録されています（現在:「{state.ja}」）。一人は一票です。",
+            f"The approval of {form.operator} is recorded already; it is now: {state.en}. One person, one vote.",
+        )
     if form.decision == "revoke":
         said = Text(
             f"もう取り消せません（現在:「{state.ja}」）。", f"It cannot be revoked any more; it is now: {state.en}."
