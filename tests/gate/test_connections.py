@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from e2e.beside import Installation, vault_of
 from seikyu.errors import ConfigurationError, ProviderUnavailable, Text
-from seikyu.gate.connections import Checkups, Standing
+from seikyu.gate.connections import Checkups, Standing, is_id
 from seikyu.models import Connection
 from seikyu.providers.answers import HttpAnswer
 from seikyu.vault.grants import TokenAnswer
@@ -148,3 +148,13 @@ async def test_a_login_whose_rights_are_gone_is_not_tried_though_its_token_lives
 
     assert found.standing is standing
     assert provider.was_asked == (standing is Standing.WORKS)
+
+
+@pytest.mark.parametrize("written", ["12345", "0"])
+def test_a_company_of_digits_alone_is_written_by_its_number(written: str) -> None:
+    assert is_id(written)
+
+
+@pytest.mark.parametrize("written", ["ACME", "１２３", "No. 12", ""])
+def test_a_company_of_anything_else_is_written_by_its_name(written: str) -> None:
+    assert not is_id(written)

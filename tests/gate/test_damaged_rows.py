@@ -117,6 +117,18 @@ async def test_a_list_goes_on_past_what_cannot_be_shown_and_names_it(stage: Stag
     assert {page.total for page in pages} == {5}
 
 
+@pytest.mark.parametrize("missing", ["company", "environment", "request", "particulars"])
+def test_a_list_names_an_action_whose_content_lacks_what_every_action_says(stage: Stage, missing: str) -> None:
+    action = stage.propose("A-1", 100_000)
+    content = json.loads(action.canonical)
+    del content[missing]
+    damage(stage, action, "canonical", json.dumps(content))
+
+    page = stage.desk.page(requester=None, state=None, limit=10, cursor=None)
+
+    assert ([one.id for one in page.actions], list(page.damaged)) == ([], [action.id])
+
+
 def test_a_search_goes_on_past_a_damaged_row(stage: Stage) -> None:
     made = [stage.propose(f"A-{number}", 100_000 + number) for number in range(1, 4)]
     damage(stage, made[1], "verdict", json.dumps({"kind": "ask"}))

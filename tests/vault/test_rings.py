@@ -151,5 +151,7 @@ def test_a_ring_does_not_grow_beyond_what_every_place_can_hold() -> None:
 
     with pytest.raises(NotAllowed, match="holds 24 keys already") as caught:
         full.led_by(new_key())
-    assert "--drop-retired" in caught.value.say("en")
+    assert caught.value.say("en") == (
+        "The ring holds 24 keys already. Drop those that nothing needs with `seikyu vault rotate --drop-retired`."
+    )
     assert len(full.text()) <= 1280
