@@ -51,6 +51,23 @@ def test_a_person_consents_in_the_browser_looks_whose_account_it_is_and_says_yes
         assert "It opens in your browser" not in typist.said
 
 
+def test_a_person_answers_in_japanese_as_their_keyboard_writes(tmp_path: Path) -> None:
+    with (
+        open_desk(tmp_path, "freee") as desk,
+        at_a_terminal("connect", "freee-main", environment=desk.write() | {"SEIKYU_LANG": "ja"}) as typist,
+    ):
+        typist.reads("クライアントシークレット: ")
+        typist.types(SECRETS["freee"])
+        follow(typist.reads(r"(http://\S+)\n")[1])
+        typist.reads("使いますか")
+        os.write(typist.screen, "はい\n".encode("cp932"))
+        typist.reads("「はい」か「いいえ」")
+        typist.types("　はい")
+
+        assert (typist.leaves(), desk.state()) == (0, "ready")
+        assert "Error" not in typist.said
+
+
 def test_a_person_who_does_not_know_the_company_says_no_and_nothing_is_left(tmp_path: Path) -> None:
     with (
         open_desk(tmp_path, "freee") as desk,

@@ -224,7 +224,7 @@ def _ask_to_forget(house: House, connection: Connection, revocation: Revocation,
         return
     if is_asking():
         screen.say(why, house.lang, "yellow")
-        if click.confirm(Text("ここでは消しますか", "Forget it here all the same?").say(house.lang)):
+        if screen.agrees(Text("ここでは消しますか", "Forget it here all the same?"), house.lang):
             return
     raise ProviderUnavailable(
         why,

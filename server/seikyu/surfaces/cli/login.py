@@ -114,7 +114,7 @@ def _say_replaced(house: House, connection: Connection) -> None:
     )
     screen.say(what, house.lang, "yellow")
     asked = Text("新しいログインで置き換えますか", "Shall a new login take its place?")
-    if is_asking() and not click.confirm(asked.say(house.lang)):
+    if is_asking() and not screen.agrees(asked, house.lang):
         raise ConfigurationError(
             what, Text("サーバーと同じ鍵を用意してください。", "Provide the key that the server has."), written=KEPT
         )
@@ -147,7 +147,7 @@ def _ask_for_another_key(house: House, waiting: int) -> None:
     if is_asking():
         screen.say(what, house.lang, "yellow")
         asked = Text("以前の鍵は失われたので、新しい鍵を作りますか", "Is it lost, and shall a new one be made?")
-        if click.confirm(asked.say(house.lang)):
+        if screen.agrees(asked, house.lang):
             return
     raise ConfigurationError(
         what,
@@ -300,7 +300,7 @@ def _is_meant(house: House, arrival: Arrival, company_id: str | None) -> bool:
     if company_id is not None:
         return company_id == _own_id(arrival)
     asked = Text(f"これを {connection.name} として使いますか", f"Use it as {connection.name}?")
-    return click.confirm(asked.say(house.lang), default=False)
+    return screen.agrees(asked, house.lang)
 
 
 def _missing_rights(arrival: Arrival) -> str:

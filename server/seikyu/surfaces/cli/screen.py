@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 from seikyu.errors import Lang, SeikyuError, Text
 from seikyu.gate.actions import State
@@ -51,6 +54,32 @@ def console(*, stderr: bool = False) -> Console:
 def say(text: Text, lang: Lang, style: str | None = None) -> None:
     """One sentence to the person."""
     console().print(text.say(lang), style=style)
+
+
+def agrees(question: Text, lang: Lang) -> bool:
+    """Whether the person says yes, in either language and in the wide letters of Japanese input; an empty line is no.
+
+    Raises:
+        click.Abort: Ctrl+C, or the end of the input.
+    """
+    while True:
+        said = _answer(f"{question.say(lang)} [y/N]")
+        if said in _YES or said in _NO:
+            return said in _YES
+        say(_YES_OR_NO, lang)
+
+
+def _answer(question: str) -> str:
+    try:
+        said = str(click.prompt(question, default="", show_default=False))
+    except UnicodeDecodeError:
+        return "?"
+    return unicodedata.normalize("NFKC", said).strip().lower()
+
+
+_YES: Final = frozenset({"y", "yes", "はい"})
+_NO: Final = frozenset({"", "n", "no", "いいえ"})
+_YES_OR_NO: Final = Text("「はい」か「いいえ」（y か n）で答えてください。", "Answer y or n.")
 
 
 def complain(error: SeikyuError, lang: Lang) -> None:

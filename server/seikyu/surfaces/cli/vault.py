@@ -114,7 +114,7 @@ def _ask(house: House, name: str) -> None:
     asked = Text(
         f"{name} を消しますか（鍵が見つかっても戻せません）", f"Delete {name}? Not even its key could bring it back"
     )
-    if is_asking() and click.confirm(asked.say(house.lang)):
+    if is_asking() and screen.agrees(asked, house.lang):
         return
     raise NotAllowed(
         Text("何も消していません。", "Nothing was forgotten."),
