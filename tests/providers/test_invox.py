@@ -365,6 +365,7 @@ async def test_a_refusal_in_json_is_told_by_its_codes_alone(status: str, body: o
     [
         pytest.param(answering(http("403 Forbidden", b"<html>blocked</html>")), id="firewall-page"),
         pytest.param(answering(http("401 Unauthorized", b"<html>login</html>")), id="login-page"),
+        pytest.param(answering(http("401 Unauthorized", b"", "WWW-Authenticate: Basic realm=proxy")), id="proxys-401"),
         pytest.param(answering(http_json("429 Wait", {"error": "slow_down"})), id="undocumented-429"),
         pytest.param(answering(http_json("400 Bad", None)), id="null"),
         pytest.param(answering(http_json("404 No", [])), id="nothing-in-a-list"),

@@ -29,6 +29,10 @@ def answer(status: int, body: object = None, challenge: str | None = None) -> Ht
     return HttpAnswer(status, body, "application/json", challenge=challenge)
 
 
+def empty(status: int, challenge: str | None = None) -> HttpAnswer:
+    return HttpAnswer(status, NOT_JSON, "", challenge=challenge, is_empty=True)
+
+
 async def proved(provider: ProviderName, *answers: HttpAnswer) -> bool | None:
     http: Any = Answers(*answers)
     connection = Connection("main", provider, "production", "7", "https://api.example")
@@ -55,6 +59,13 @@ async def proved(provider: ProviderName, *answers: HttpAnswer) -> bool | None:
         ("misoca", [answer(401, {})], False),
         ("misoca", [answer(401, NOT_JSON, 'Bearer realm="Doorkeeper", error="invalid_token"')], False),
         ("misoca", [answer(401, NOT_JSON, "Bearer")], None),
+        ("misoca", [empty(401)], False),
+        ("misoca", [empty(401, 'Bearer realm="Doorkeeper"')], False),
+        ("misoca", [empty(401, 'Bearer realm="Doorkeeper", error="insufficient_scope"')], None),
+        ("misoca", [empty(401, 'Basic realm="proxy"')], None),
+        ("misoca", [empty(403)], None),
+        ("invox", [empty(401)], False),
+        ("invox", [answer(405), empty(401)], True),
         ("misoca", [answer(401, NOT_JSON, 'Bearer error="insufficient_scope"')], None),
         ("misoca", [answer(401, NOT_JSON, 'Basic realm="invalid_token"')], None),
         ("misoca", [answer(403, NOT_JSON, 'Bearer error="invalid_token"')], None),

@@ -15,6 +15,7 @@ _MAX_EXPONENT: Final = 400
 
 _UNAUTHORIZED: Final = 401
 _INVALID_TOKEN: Final = re.compile(r"\bbearer\b.*\berror\s*=\s*\"?invalid_token\b", re.IGNORECASE)
+_NO_ERROR: Final = re.compile(r"(bearer\b((?!\berror\b).)*)?", re.IGNORECASE)
 
 
 class _NotJson(Enum):
@@ -55,8 +56,14 @@ class HttpAnswer:
 
     @property
     def says_token_is_over(self) -> bool:
-        """Whether the API itself calls the token expired or revoked, in OAuth's own word. Source: RFC 6750, 3.1."""
-        return self.status == _UNAUTHORIZED and _INVALID_TOKEN.search(self.challenge or "") is not None
+        """Whether the API itself calls the token expired or revoked, in OAuth's own word, or says 401 and nothing else.
+
+        Misoca's and invox's documents give a 401 no body; a page, another error or another scheme is no word of theirs.
+        Source: RFC 6750, 3 and 3.1: the word should be there, and may be left out.
+        """
+        challenge = self.challenge or ""
+        is_bare = self.is_empty and _NO_ERROR.fullmatch(challenge) is not None
+        return self.status == _UNAUTHORIZED and (is_bare or _INVALID_TOKEN.search(challenge) is not None)
 
 
 def says(phrase: str, *, status: int) -> Callable[[int, object], bool]:

@@ -156,8 +156,8 @@ def _is_expired(written: Written) -> bool:
 
 
 def _is_refused_token(answer: HttpAnswer) -> bool:
-    """A body that is no JSON may be empty, as OAuth allows, or the challenge is invox's own word; a page is not."""
-    is_its_own = _is_refusal(answer) if answer.is_json else answer.is_empty or answer.says_token_is_over
+    """A body that is no JSON may be empty, as OAuth allows: then the challenge, or its silence, is invox's own word."""
+    is_its_own = _is_refusal(answer) if answer.is_json else answer.says_token_is_over
     return answer.status == _UNAUTHORIZED and is_its_own
 
 
