@@ -434,6 +434,13 @@ async def test_the_same_transaction_is_done_although_the_sign_of_the_return_move
     assert await find_registered(reader, registration()) == DONE
 
 
+async def test_the_same_transaction_is_done_although_its_subtotals_have_their_tax() -> None:
+    with_tax = [{**line, "amount": amount} for line, amount in zip(LINES, (3300, 3240, -1100), strict=True)]
+    reader = FakeReader({"list_transactions": page(transaction(transaction_details=with_tax))})
+
+    assert await find_registered(reader, registration()) == DONE
+
+
 @pytest.mark.parametrize(
     "changes,names",
     [

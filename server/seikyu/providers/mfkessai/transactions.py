@@ -182,7 +182,7 @@ def _details(payload: TransactionPayload, found: Transaction) -> tuple[Checks, C
         ((Text("税率別合計", "totals"), _are_totals(payload, found)),),
         (
             (Text("明細の品名", "descriptions"), _descriptions(payload) == _descriptions(found)),
-            (Text("明細の小計", "line amounts"), _sums(lines_of(payload)) == _sums(found.transaction_details)),
+            (Text("明細の小計", "line amounts"), _are_sums(payload, found)),
         ),
     )
 
@@ -231,13 +231,21 @@ def _descriptions(of: TransactionPayload | Transaction) -> Counter[str]:
     return Counter(" ".join(unicodedata.normalize("NFKC", line.description).split()) for line in of.transaction_details)
 
 
-def _sums(of: Iterable[Line | TransactionDetail]) -> dict[tuple[str | None, str | None], Decimal]:
+def _are_sums(payload: TransactionPayload, found: Transaction) -> bool:
+    """A subtotal is the price times the quantity, or that with its tax: MFK's reference allows both."""
+    lines = lines_of(payload)
+    without_tax = _sums((line, line.amount) for line in lines)
+    with_tax = _sums((line, line.amount_with_tax) for line in lines)
+    return _sums((line, line.amount) for line in found.transaction_details) in (without_tax, with_tax)
+
+
+def _sums(of: Iterable[tuple[Line | TransactionDetail, Decimal]]) -> dict[tuple[str | None, str | None], Decimal]:
     """What the lines come to for each kind of tax.
 
     Not their prices and quantities: MFK may move a return's sign from one to the other.
     """
     sums: dict[tuple[str | None, str | None], Decimal] = {}
-    for line in of:
+    for line, amount in of:
         kind = (line.tax_rate_type, line.tax_included_type)
-        sums[kind] = sums.get(kind, Decimal(0)) + line.amount
+        sums[kind] = sums.get(kind, Decimal(0)) + amount
     return sums
