@@ -518,6 +518,8 @@ async def test_the_card_shows_what_will_be_sent_and_nothing_in_it_is_markup(offi
     assert {text["emoji"] for text in texts} == {False}
     assert all(part in whole for part in ("1,234,567円", "<!channel>", "⟨U+202E⟩", "mfk-main", "sandbox", "C-1"))
     assert "evil.example" not in post["text"]
+    # what Slack would fold behind "see more" is not read
+    assert {block["expand"] for block in post["blocks"] if block["type"] == "section"} == {True}
     assert whole.index("1,234,567円") < whole.index("mfk-main") < whole.index("sandbox")
 
 
@@ -555,8 +557,13 @@ async def test_a_card_that_does_not_fit_has_no_buttons(office: Office) -> None:
     long = tuple(CardLine(Text("明細", "line"), "x" * (MAX_SECTION - 100)) for _ in range(60))
 
     shown = message(with_lines(card, long), "en")
+    over = message(with_lines(card, (CardLine(Text("明細", "line"), "x" * 100),) * 95), "en")
+    decided = message(replace(with_lines(card, long), state=State.REJECTED), "en")
+    fits = message(with_lines(card, (CardLine(Text("明細", "line"), "x" * 100),) * 85), "en")
 
     assert len(shown["blocks"]) <= 50
+    assert [APPROVE in json.dumps(one) for one in (over, decided, fits)] == [False, False, True]
+    assert all("too long for Slack" in json.dumps(one) for one in (shown, over, decided))
     assert not any(block["type"] == "actions" for block in shown["blocks"])
     assert "400,000円" in json.dumps(shown, ensure_ascii=False)
     assert all(len(text["text"]) <= MAX_SECTION for text in texts_of(shown))

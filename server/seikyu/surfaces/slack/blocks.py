@@ -1,6 +1,6 @@
 """What Slack shows of an action: the operator's card, in plain text objects only.
 
-Nothing is cut. A card that does not fit has no buttons, for nobody approves what they cannot read whole.
+Nothing is cut or folded. A card that does not fit has no buttons, for nobody approves what they cannot read whole.
 Limits: 50 blocks a message, 150 characters a header, 3,000 a section, 2,000 a button's value.
 Source: docs.slack.dev, Block Kit reference, read 2026-11-21.
 """
@@ -23,6 +23,12 @@ Block = Mapping[str, Any]
 MAX_BLOCKS: Final = 50
 MAX_SECTION: Final = 3000
 MAX_HEADER: Final = 150
+MAX_TEXT: Final = 10_000
+"""Characters of a whole message. Slack names no limit, but refuses longer ones with `msg_blocks_too_long`.
+
+That was seen from 11,341 on; that 10,000 always pass is a guess. Source: slackapi/bolt-js, issues 2509 and 2867, read
+2026-11-21.
+"""
 
 APPROVE, REJECT, RETURN = "seikyu_approve", "seikyu_reject", "seikyu_return"
 DECISION_OF: Final = {APPROVE: "approve", REJECT: "reject", RETURN: "return"}
@@ -31,8 +37,8 @@ REASON_BLOCK: Final = "reason"
 
 _VALUE: Final = re.compile(r"(act-[0-9a-z]{20}):([0-9a-f]{64}):([1-9][0-9]{0,5})", re.ASCII)
 _TOO_LONG: Final = Text(
-    "内容が長いため Slack では決定できません。承認画面か端末で確かめてください。",
-    "This is too long for Slack: read it and decide on the approval page or in a terminal.",
+    "内容が長いため Slack には全部を表示できず、Slack では決定できません。承認画面か端末で確かめてください。",
+    "This is too long for Slack: read it, and decide, on the approval page or in a terminal.",
 )
 
 
@@ -70,12 +76,12 @@ def message(card: Card, lang: Lang, *, posted_for: str | None = None) -> dict[st
     which = Text(f"{card.action_id}（第{card.revision}版）", f"{card.action_id} (revision {card.revision})").say(lang)
     about = [*edits, *card.why, *notes, *_votes(card, lang), which, card.digest[:12]]
     blocks: list[Block] = [_header(title), *_sections(lines), *_sections(about)]
-    if card.state is State.AWAITING:
-        if len(blocks) < MAX_BLOCKS:
-            blocks.append(_buttons(About(card.action_id, card.digest, card.revision), card.head[0].value, lang))
-        else:
-            blocks = [_header(title), *_sections(lines[: len(card.head)]), *_sections([_TOO_LONG.say(lang)])]
-    return _body(title, blocks[:MAX_BLOCKS])
+    if len(blocks) >= MAX_BLOCKS or sum(map(len, (title, *lines, *about))) > MAX_TEXT:
+        short = [*lines[: len(card.head)], _TOO_LONG.say(lang), which]
+        blocks = [_header(title), *_sections(short)]
+    elif card.state is State.AWAITING:
+        blocks.append(_buttons(About(card.action_id, card.digest, card.revision), card.head[0].value, lang))
+    return _body(title, blocks)
 
 
 def _superseded(card: Card, lang: Lang) -> dict[str, Any]:
@@ -166,7 +172,7 @@ def _votes(card: Card, lang: Lang) -> Sequence[str]:
 
 def _header(text: str) -> Block:
     if len(text) > MAX_HEADER:
-        return {"type": "section", "text": _plain(text)}
+        return _section(text)
     return {"type": "header", "text": _plain(text)}
 
 
@@ -179,7 +185,15 @@ def _sections(lines: Sequence[str]) -> list[Block]:
             texts[-1] += f"\n{piece}"
         else:
             texts.append(piece)
-    return [{"type": "section", "text": _plain(text)} for text in texts]
+    return [_section(text) for text in texts]
+
+
+def _section(text: str) -> Block:
+    """Without `expand`, Slack may fold a long one behind "see more".
+
+    Source: docs.slack.dev, section block, read 2026-11-21.
+    """
+    return {"type": "section", "text": _plain(text), "expand": True}
 
 
 def _buttons(about: About, amount: str, lang: Lang) -> Block:
