@@ -145,7 +145,7 @@ def test_an_assistant_is_told_which_accounts_no_tool_uses(connected: Desk) -> No
     told = connected.portal.call(home.call, Principal("suzuki", "test", "en"), "list_connections", None)
     home.close()
 
-    assert "There are 1 connections. No tool uses freee-main yet." in told.text
+    assert "Connections: 1. No tool uses freee-main yet." in told.text
 
 
 def test_connecting_again_keeps_the_name_and_wins_over_a_renewal_under_way(connected: Desk) -> None:

@@ -42,7 +42,7 @@ def _row(view: ConnectionView) -> ConnectionRow:
 async def _list_connections(_command: ListConnections, call: Call) -> Answer:
     rows = [_row(view) for view in call.connections]
     result = Connections(connections=rows, returned=len(rows), truncated=False)
-    said = Text(f"接続は{len(rows)}件です。", f"There are {len(rows)} connections.")
+    said = Text(f"接続は{len(rows)}件です。", f"Connections: {len(rows)}.")
     return Answer(result, said + _without_tools(rows))
 
 

@@ -166,7 +166,7 @@ def _shown(text: str | None) -> str | None:
 
 
 def _sentence(page: CustomerPage) -> Text:
-    found = Text(f"顧客は{page.returned}件です。", f"{page.returned} customers.")
+    found = Text(f"顧客は{page.returned}件です。", f"Customers: {page.returned}.")
     if page.truncated:
         found += Text("続きは next_cursor で取得できます。", "There are more: pass next_cursor.")
     if any(row.destinations is None for row in page.customers):
