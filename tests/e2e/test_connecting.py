@@ -734,6 +734,16 @@ def test_what_is_not_connected_cannot_be_given_up(desk: Desk) -> None:
     ]
 
 
+def test_a_login_is_not_revoked_while_it_cannot_be_forgotten_here(connected: Desk) -> None:
+    locked(connected)
+
+    told = connected.run("disconnect")
+
+    connected.undo.close()
+    assert (told.exit_code, connected.state(), connected.oauth.living) == (1, "ready", 1)
+    assert "The database stayed locked" in told.stderr
+
+
 def test_what_cannot_be_revoked_is_said_and_forgotten_only_when_told_to(connected: Desk) -> None:
     connected.portal.call(_deafen, connected)
     told = connected.run("disconnect")

@@ -172,7 +172,11 @@ class Logins:
         """Give the stored login back to the provider, and what a renewal puts in its place meanwhile.
 
         What is stored stays as it is.
+
+        Raises:
+            StoreBusy: the database would not let it be forgotten here; nothing was given back.
         """
+        await self._store.run(self._write_nothing)
         revocation, mark = Revocation.UNSURE, await self._mark(connection)
         for _ in range(REVOKE_TRIES):
             revocation, before = await self._revoke_stored(connection), mark
@@ -213,12 +217,16 @@ class Logins:
             raise _changed(connection)
 
     def _prove(self, connection: Connection) -> None:
-        """A write of nothing: the code is spent only when the database can take what comes for it."""
+        """The code is spent only when the database can take what comes for it."""
         try:
-            with self._store.write():
-                pass
+            self._write_nothing()
         except StoreBusy as error:
             raise StoreBusy(error.what, again(connection), written=KEPT) from error
+
+    def _write_nothing(self) -> None:
+        """Raises `StoreBusy`: the database takes nothing now."""
+        with self._store.write():
+            pass
 
     async def _account(self, arrival: Arrival) -> Account | None:
         """Raises `ProviderUnavailable`: no answer, or one that names no account, or another than the token's."""
