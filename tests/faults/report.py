@@ -114,6 +114,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("numbers", nargs="*", metavar="F01", help="only these")
     asked = parser.parse_args()
+    if strange := sorted(set(asked.numbers) - {fault.number for fault in CATALOGUE}):
+        parser.error(f"no fault is called {', '.join(strange)}; they are F01 to F64")
     began = time.monotonic()
     results, code = run(frozenset(asked.numbers or [fault.number for fault in CATALOGUE]))
     took_s = round(time.monotonic() - began)

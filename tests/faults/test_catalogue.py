@@ -37,3 +37,14 @@ def test_the_report_runs_the_tests_of_a_fault_and_says_how_they_went() -> None:
 
     assert (told["fault"], told["result"]) == ("F45", "passed")
     assert {name.rpartition("::")[2].partition("[")[0] for name in told["tests"]} == ours
+
+
+def test_a_number_that_is_no_faults_is_refused_and_not_left_out() -> None:
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    command = [sys.executable, "-m", "faults.report", "F45", "f45", "F65"]
+    refused = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=False
+    )
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no fault is called F65, f45; they are F01 to F64" in refused.stderr
