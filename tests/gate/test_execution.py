@@ -275,14 +275,60 @@ async def test_a_round_abandons_looks_up_expires_and_sends_and_names_all_that_mo
     waiting = stage.propose("A-4", 100_001, counterparty_id="C-4", counterparty_name="四社")
 
     moved = await executor(stage).sweep()
+    stage.clock.advance(seconds=stage.settings.timing.settle_s)
+    moved_next = await executor(stage).sweep()
 
     assert [(action.id, action.state) for action in moved] == [
         (dead.id, State.UNKNOWN),
         (unknown.id, State.SUCCEEDED),
         (over.id, State.EXPIRED),
+    ]
+    assert [(action.id, action.state) for action in moved_next] == [
+        (dead.id, State.SUCCEEDED),
         (due.id, State.SUCCEEDED),
     ]
     assert stage.find(waiting.id) == waiting
+
+
+async def test_a_start_with_an_open_action_sends_nothing_for_its_account_before_that_was_looked_up_once(
+    stage: Stage,
+) -> None:
+    settings = replace(stage.settings, connections=(CONNECTION, OTHER))
+    left = stage.propose("A-1", 50_000)
+    assert stage.claims.take(left.id)
+    stage.clock.advance(seconds=stage.settings.timing.lease_s)
+    stage.propose("A-2", 40_000, counterparty_id="C-2", counterparty_name="二社")
+    elsewhere = stage.desk.propose(replace(stage.proposal("B-1", 900, counterparty_id="B"), connection=OTHER))
+    steps = list[str]()
+
+    async def down(*_: object) -> Any:
+        steps.append("looked")
+        raise ProviderUnavailable(Text("応答がありません。", "It does not answer."))
+
+    object.__setattr__(stage.operation, "look_up", down)
+    stage.provider.before_fence = lambda: steps.append("sent")
+    started = executor(stage, claims_with(stage, settings))
+
+    first = await started.sweep()
+    seen = list(steps)
+    stage.clock.advance(seconds=stage.settings.timing.settle_s)
+    await started.sweep()
+
+    assert ([action.id for action in first], seen) == ([left.id, elsewhere.id], ["sent"])
+    assert steps == ["sent", "looked", "sent"]
+    assert stage.find(left.id).state is State.UNKNOWN
+
+
+async def test_an_unknown_action_from_before_the_clock_was_set_back_holds_up_nothing(stage: Stage) -> None:
+    answers(stage, Lost(Text("切断", "cut")))
+    unknown = stage.propose("A-1", 50_000)
+    await stage.executor.execute(unknown.id)
+    stage.clock.advance(hours=-1)
+    due = stage.propose("A-2", 40_000, counterparty_id="C-2", counterparty_name="二社")
+
+    moved = await executor(stage).sweep()
+
+    assert [(action.id, action.state) for action in moved] == [(due.id, State.SUCCEEDED)]
 
 
 async def test_an_account_gets_twenty_sends_a_round_and_a_slow_one_delays_only_itself(stage: Stage) -> None:

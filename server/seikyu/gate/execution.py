@@ -224,14 +224,16 @@ class Executor:
     async def sweep(self) -> list[Action]:
         """One round of everything that is due; the actions that moved.
 
-        Unknown outcomes come first: nothing is sent for an account before its past is looked at. Accounts are
-        worked on side by side, so that a slow one delays only itself.
+        Unknown outcomes come first: nothing is sent for an account before its past was looked at once, that of a
+        process that died a moment ago too. Accounts are worked on side by side, so that a slow one delays only itself.
         """
         await self._store.run(self._claims.look)
         moved = await self._store.run(self._reconciliation.abandon)
         moved += await self._by_connection(await self._store.run(self._reconciliation.due), self.look_up)
         moved += await self._store.run(self._claims.expire)
-        moved += await self._by_connection(await self._store.run(self._approved), self._execute_again)
+        unseen = await self._store.run(self._reconciliation.unseen)
+        approved = [one for one in await self._store.run(self._approved) if one.connection not in unseen]
+        moved += await self._by_connection(approved, self._execute_again)
         return moved
 
     async def _by_connection(self, due: list[Action], work: Work) -> list[Action]:

@@ -86,6 +86,15 @@ class Reconciliation:
         now = timestamp(self._clock.now())
         return listing.due(self._store, self._clock, "actions_due", state=State.UNKNOWN.value, now=now, limit=1000)
 
+    def unseen(self) -> frozenset[str]:
+        """Accounts with an unknown action that nobody has looked up yet; its first look-up is due soon.
+
+        One that is due later was made unknown before the clock was set back: it holds up nothing.
+        """
+        soon = timestamp(self._clock.now() + timedelta(seconds=self._timing.settle_s))
+        found = listing.due(self._store, self._clock, "actions_due", state=State.UNKNOWN.value, now=soon, limit=1000)
+        return frozenset(action.connection for action in found if action.updated_at == action.unknown_since)
+
     async def resolve(self, action: Action, reader_of: ReaderOf) -> Action:
         """Look an unknown action up once, and record what that shows."""
         try:
