@@ -317,3 +317,37 @@ def test_more_actions_than_one_look_takes_are_all_looked_at(stage: Stage, monkey
             assert faults(stage) == [f"action {action.id} is not what the log says it is"]
     tamper(stage, "DELETE FROM action WHERE id = ?", made[4].id)
     assert faults(stage) == [f"action {made[4].id} is in the log and nowhere else"]
+
+
+async def test_a_log_row_that_was_changed_alone_stops_its_action_and_is_named(stage: Stage) -> None:
+    action = stage.approve(stage.propose("A-1", 100_000), stage.enrol("tanaka"))
+    with closing(sqlite3.connect(stage.settings.database)) as raw, raw:
+        raw.execute("DROP TRIGGER audit_is_never_updated")
+        raw.execute("UPDATE audit SET at = '2026-01-01T00:00:00.000000Z' WHERE kind = 'proposed'")
+        [(seq,)] = raw.execute("SELECT seq FROM audit WHERE kind = 'proposed'")
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, stage.provider.sends) == (State.REVOKED, 0)
+    assert after.outcome_text == Text(f"記録 {seq} が変更されています", f"record {seq} was changed")
+
+
+async def test_a_seal_that_was_changed_with_the_whole_log_is_no_approval_and_raises_an_alarm(stage: Stage) -> None:
+    action = stage.approve(stage.propose("A-1", 100_000), stage.enrol("tanaka"))
+    with stage.store.read() as tx:
+        [vote] = tx.all("votes_of", action_id=action.id)
+    forged = {**vote, "seal": vote["seal"][::-1]}
+    with closing(sqlite3.connect(stage.settings.database)) as raw, raw:
+        raw.execute("DROP TRIGGER audit_is_never_updated")
+        raw.execute("DROP TRIGGER audit_is_never_deleted")
+        raw.execute("UPDATE vote SET seal = ?", (forged["seal"],))
+        hashes = (witness.vote_hash(vote), witness.vote_hash(forged))
+        raw.execute("UPDATE audit SET record = replace(record, ?, ?)", hashes)
+        restamp(raw)
+
+    after = await stage.executor.execute(action.id)
+
+    with stage.store.read() as tx:
+        history = audit.history(tx, action.id)
+    assert (after.state, stage.provider.sends) == (State.REVOKED, 0)
+    assert history[-1]["kind"] == "alarm"
