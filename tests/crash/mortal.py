@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from crash.office import Home, Office, SteppedClock
 from crash.upstream import Wire
 from seikyu.errors import VoteRefused
-from seikyu.gate.actions import Action, State, actions
+from seikyu.gate.actions import Action, State, find
 from seikyu.gate.execution import is_settled
 from seikyu.store.database import Store, Tx, Value
 
@@ -120,9 +120,10 @@ async def live(home: Home, life: Life, wire: MortalWire, *, at: datetime, fate: 
 
 def _refused(office: Office, life: Life) -> Action | None:
     """The action, if the provider refused it for good: the same call would be a new one."""
+    asked = f"SELECT id FROM action WHERE state = 'failed' AND natural_key = '{life.number}'"  # noqa: S608 - our number
     with office.store.read() as tx:
-        found = tx.all("actions_in", state=State.FAILED.value, limit=1000)
-    return next((action for action in actions(found) if action.natural_key == life.number), None)
+        row = tx.connection.execute(asked).fetchone()
+        return None if row is None else find(tx, row["id"])
 
 
 def _vote(office: Office, action: Action) -> Action:

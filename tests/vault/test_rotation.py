@@ -14,9 +14,10 @@ from seikyu.vault.keepsakes import slack_place
 from seikyu.vault.key_file import KeyFile
 from seikyu.vault.keys import KeyPlaces, KeyRing, MasterKey
 from seikyu.vault.renewals import LEASE_S, Advice, Renewals
-from seikyu.vault.rings import new_key
+from seikyu.vault.rings import KnownRing, new_key
 from seikyu.vault.rotation import AT_ONCE, LOCK_NAME
-from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LOST, MFK, SetClock, tokens
+from seikyu.vault.sealing import row_to_open
+from vault.fakes import API_KEY, CLIENT_ID, CLIENT_SECRET, FREEE, LOST, MFK, SetClock, ring, tokens
 from vault.rotating import ROWS, SLACK, House, silent
 
 SLACK_PLACE = slack_place(SLACK)
@@ -207,6 +208,16 @@ def test_what_does_not_open_is_named_kept_and_keeps_its_key(house: House, change
     assert [[(row.name, row.standing) for row in each.left] for each in done] == [[(name, standing)]] * 3
     assert house.rows()[name] == before
     assert house.keys() == [house.keys()[0], *([] if standing is Standing.UNKNOWN_KEY else [old])]
+
+
+def test_a_row_that_is_forgotten_while_its_key_is_looked_for_is_no_row(house: House) -> None:
+    def place() -> KeyRing:
+        with house.store.write() as tx:
+            tx.connection.execute(f"DELETE FROM secret WHERE connection = '{MFK.name}'")  # noqa: S608 - our name
+        return ring(9)
+
+    assert row_to_open(house.store, KnownRing(place), MFK.name) is None
+    assert MFK.name not in house.rows()
 
 
 @pytest.mark.sqlite_only
