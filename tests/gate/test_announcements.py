@@ -14,6 +14,7 @@ from gate.messenger import PretendChannel, messenger, rows, states
 from gate.stage import Stage
 from seikyu.errors import NotDelivered, Text
 from seikyu.gate import audit
+from seikyu.gate.announcements import about_action
 from seikyu.gate.gathering import FLOOD_AFTER
 from seikyu.gate.notices import Notice, NoticeKind
 from seikyu.gate.reminders import stages
@@ -110,6 +111,15 @@ async def test_a_requester_with_an_endless_name_is_told_of_with_sixty_characters
 
     asked = f"{LONG[:59]}… asks for approval: Register a transaction 100,000円 ({action.id})."
     assert channel.said == [("asked", asked)]
+
+
+async def test_a_row_that_names_no_state_is_told_with_the_one_the_action_has(stage: Stage) -> None:
+    action = stage.propose("A-1", 100_000)
+
+    told = about_action("withdrawn", {}, action, Text("登録", "Register"))
+
+    assert told is not None
+    assert told.stands == "awaiting_approval"
 
 
 async def test_what_the_provider_contradicts_is_a_case_for_a_person_and_never_counted_together(stage: Stage) -> None:

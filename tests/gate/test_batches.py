@@ -113,6 +113,16 @@ def test_an_unknown_amount_is_not_for_a_batch(stage: Stage) -> None:
     assert results[0].action is None
 
 
+def test_an_unknown_amount_that_was_smuggled_in_adds_nothing_to_the_sum(stage: Stage) -> None:
+    key = stage.enrol("tanaka")
+    unknown, known = without_an_amount(stage), stage.propose("A-2", 100_000)
+    items = [Item(action.id, action.digest, action.revision) for action in (unknown, known)]
+
+    results = batches(stage, BatchCap(yen=100_000)).approve(items, key)
+
+    assert [result.error is None for result in results] == [False, True]
+
+
 def test_what_has_expired_is_left_out_before_the_passphrase_and_refused_alone_after_it(stage: Stage) -> None:
     key = stage.enrol("tanaka")
     over = stage.propose("A-1", 100_000)

@@ -215,6 +215,16 @@ async def test_an_operator_cannot_raise_the_amount_or_send_it_to_somebody_else(
     assert own.revision == 2
 
 
+def test_what_is_not_as_the_log_says_is_not_edited(stage: Stage) -> None:
+    action = stage.propose("A-1", 200_000)
+    tamper(stage, "UPDATE action SET surface = 'web' WHERE id = ?", action.id)
+
+    with pytest.raises(StoreDamaged, match=f"action {action.id} is not what the log says it is"):
+        stage.revisions.revise(stage.draft(action, 150_000))
+
+    assert stage.find(action.id).revision == 1
+
+
 async def test_an_operator_cannot_change_what_the_operation_pins(stage: Stage, office: tuple[Key, Key]) -> None:
     tanaka, _ = office
     action = stage.propose("A-1", 200_000)

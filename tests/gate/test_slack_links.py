@@ -137,8 +137,9 @@ def test_only_an_operator_links_and_ends_links_and_only_one_alone_vouches_for_th
         (tanaka, stranger, "Not an operator"),
         (tanaka, tanaka, "Another operator has to vouch"),
     ):
-        with pytest.raises(VoteRefused, match=why):
+        with pytest.raises(VoteRefused, match=why) as caught:
             link(stage, key, by)
+        assert "Nothing was written" not in caught.value.say("en"), "no provider could have heard of a link"
     with pytest.raises(VoteRefused, match="Not an operator"):
         slack.unlink(stage.store, stage.clock, "tanaka", by=stranger)
     with pytest.raises(NotFound, match="sato has no Slack user"):

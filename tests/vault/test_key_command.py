@@ -145,6 +145,14 @@ def test_the_program_sees_its_own_login_but_none_of_our_secrets_no_input_and_no_
     assert found == read((sys.executable, "-I", "-c", f"print('{HEX}')"))
 
 
+def test_what_the_program_says_on_stderr_is_thrown_away(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = program(tmp_path, "sys.stderr.write('the key is near')", f"print('{HEX}')")
+
+    read(command)
+
+    assert capfd.readouterr() == ("", "")
+
+
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:
     command = (*program(tmp_path, f"print('{HEX}' if sys.argv[1] == '$(id); *' else 'no')"), "$(id); *")
 

@@ -99,9 +99,11 @@ def test_two_installations_have_an_entry_each(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("backend")
 def test_a_ring_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    Keychain(tmp_path).replace(ring(2, 1))
+    keychain = Keychain(tmp_path)
+    keychain.replace(ring(2, 1))
 
     assert Keychain(tmp_path).read() == ring(2, 1)
+    assert (keychain.kind, keychain.is_given) == ("keyring", True)
 
 
 def test_a_crash_while_a_ring_is_written_leaves_the_old_one_or_the_new_one(tmp_path: Path, backend: Entries) -> None:

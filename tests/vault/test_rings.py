@@ -2,9 +2,10 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
+from pydantic import SecretStr
 
 from seikyu.errors import ConfigurationError, NotAllowed, Text
-from seikyu.vault.rings import MOST_KEYS, KeyRing, KnownRing, new_key
+from seikyu.vault.rings import MOST_KEYS, KeyRing, KnownRing, new_key, ring_of
 from vault.fakes import ring
 
 NEW = ring(2).current.id
@@ -155,3 +156,9 @@ def test_a_ring_does_not_grow_beyond_what_every_place_can_hold() -> None:
         "The ring holds 24 keys already. Drop those that nothing needs with `seikyu vault rotate --drop-retired`."
     )
     assert len(full.text()) <= 1280
+    assert ring_of(full.text(), Text("鍵", "keys")) == full
+    with pytest.raises(ConfigurationError):
+        ring_of(
+            SecretStr(f"{full.text().get_secret_value()}{KeyRing(new_key()).text().get_secret_value()}"),
+            Text("鍵", "keys"),
+        )
