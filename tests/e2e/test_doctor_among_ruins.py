@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import re
 import sqlite3
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from e2e.beside import Installation, tokens, twins_beside
+from e2e.windows import in_a_window
 from postgres import Postgres
 from seikyu.errors import StoreBusy, StoreDamaged, Text
 from seikyu.gate import freezing
@@ -436,29 +435,8 @@ def _nobody() -> Any:
 # what a person sees
 
 
-def in_a_window(place: Installation, columns: int, **variables: str) -> tuple[int, str]:
-    """Run it at a terminal so many columns wide; its exit code, and all it wrote."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, columns))
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SEIKYU_", "COLUMNS", "NO_COLOR"))
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seikyu", "doctor", "--offline"],
-        env=kept | place.environment | {"TERM": "xterm-256color", **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:  # Linux says so when the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(60), shown.decode()
+def doctor_in_a_window(place: Installation, columns: int, **variables: str) -> tuple[int, str]:
+    return in_a_window(columns, "doctor", "--offline", environment={**place.environment, **variables})
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -505,7 +483,7 @@ def test_in_a_narrow_window_every_line_fits_and_the_sign_has_a_column_of_its_own
     old_database(place.home / "seikyu.db")
     place.home.chmod(0o755)
 
-    code, shown = in_a_window(place, 60, SEIKYU_LANG=lang)
+    code, shown = doctor_in_a_window(place, 60, SEIKYU_LANG=lang)
 
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.replace("\r", "").split("\n")]
     assert code == 1
@@ -517,7 +495,7 @@ def test_in_a_narrow_window_every_line_fits_and_the_sign_has_a_column_of_its_own
 
 
 def test_without_colour_the_signs_say_it_alone(place: Installation) -> None:
-    _, shown = in_a_window(place, 100, NO_COLOR="1")
+    _, shown = doctor_in_a_window(place, 100, NO_COLOR="1")
 
     assert "✓" in shown
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
-import termios
 import unicodedata
 
 import pytest
 
 from e2e.terminal import Terminal
+from e2e.windows import in_a_window
 from gate.stage import PASSPHRASE
 
 pytestmark = pytest.mark.sqlite_only
@@ -24,28 +20,10 @@ LONG = "承認済み" * 60 + "終"
 
 def seen(terminal: Terminal, columns: int, *arguments: str) -> list[str]:
     """The lines of a window so many columns wide, without colours."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, columns))
     settings = terminal.home.settings
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SEIKYU_", "COLUMNS"))}
     house = {"SEIKYU_HOME": str(settings.home), "SEIKYU_CONFIG": str(settings.config), "SEIKYU_LANG": "ja"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seikyu", *arguments],
-        env=kept | house | {"TERM": "xterm-256color"},
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:  # Linux says so when the other end is closed
-        pass
-    os.close(ours)
-    process.wait(60)
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown.decode()).splitlines()
+    _, shown = in_a_window(columns, *arguments, environment=house)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown).splitlines()
 
 
 def width(line: str) -> int:
