@@ -310,7 +310,7 @@ async def test_what_a_person_resolved_is_part_of_what_they_sealed(stage: Stage) 
     stage.ballots.resolve(Ballot(review.id, review.digest, "resolve", "seen"), key, reference="tx-9")
 
     with stage.store.read() as tx:
-        [vote] = tx.all("votes", action_id=action.id, revision=action.revision)
+        [vote] = tx.all("votes_of", action_id=action.id)
     assert '"resolved_as":"tx-9"' in vote["statement"]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -18,10 +19,11 @@ from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.claims import Claims
 from seikyu.gate.execution import Executor
-from seikyu.gate.policy import PolicyBook
+from seikyu.gate.policy import Policy, PolicyBook
 from seikyu.gate.reconciliation import Reconciliation
+from seikyu.gate.vocabulary import Facts
 from seikyu.models import Clock
-from seikyu.spec import Principal
+from seikyu.spec import Principal, Verdict
 from seikyu.store.presence import Presence
 
 pytestmark = pytest.mark.anyio
@@ -332,3 +334,24 @@ def claims_by(stage: Stage, clock: Clock) -> Claims:
         presence=stage.presence,
         restoration=stage.restoration,
     )
+
+
+def test_what_is_written_into_a_row_while_it_is_claimed_is_not_what_is_sent_and_a_stranger_to_the_log(
+    stage: Stage, postgres_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action, decide = stage.propose("A-1", 50_000), Policy.decide
+    forged = action.canonical.replace("50000", "99999")
+
+    def decide_late(self: Policy, facts: Facts) -> Verdict:
+        """After everything was checked, and past the writers' lock."""
+        with psycopg.connect(postgres_url.get_secret_value(), autocommit=True) as raw:
+            raw.execute("UPDATE action SET canonical = %s", (forged,))
+        return decide(self, facts)
+
+    monkeypatch.setattr(Policy, "decide", decide_late)
+    claim = stage.claims.take(action.id)
+
+    assert claim is not None
+    assert claim.action.canonical == action.canonical
+    assert stage.find(action.id).canonical == forged
+    assert audit.verify(stage.store).fault == f"action {action.id} is not what the log says it is"

@@ -194,7 +194,7 @@ class OldPolicy(PolicyBook):
         return parse_policy(POLICY, "policy.toml")
 
 
-def anybody(_tx: object, action: Action, _people: object) -> list[Right]:
+def anybody(_tx: object, action: Action, _people: object, _papers: object) -> list[Right]:
     return [Right(f"voter-{number}") for number in range(action.approvers)]
 
 

@@ -146,7 +146,7 @@ async def test_an_editors_own_vote_written_into_the_database_is_dropped_at_execu
     other = stage.propose("A-2", 150_000, counterparty_id="C-9", counterparty_name="別の会社")
     stage.approve(other, tanaka)
     with stage.store.read() as tx:
-        [vote] = tx.all("votes", action_id=other.id, revision=1)
+        [vote] = tx.all("votes_of", action_id=other.id)
     said = json.loads(vote["statement"]) | {"action": edited.id, "revision": 2, "digest": edited.digest}
     statement = json.dumps(said)  # tanaka's own key, used past the gate
     tamper(

@@ -166,7 +166,7 @@ def test_a_click_is_sealed_by_the_server_with_who_clicked_on_what(stage: Stage, 
     approved = click(stage, action, Key("tanaka", SEALING))
 
     with stage.store.read() as tx:
-        [vote] = tx.all("votes", action_id=action.id, revision=1)
+        [vote] = tx.all("votes_of", action_id=action.id)
         held = [right.operator for right in approvals(tx, approved)]
     said = json.loads(vote["statement"])
     assert (approved.state, held, vote["via"]) == (State.APPROVED, ["tanaka"], "slack")

@@ -368,7 +368,7 @@ async def test_what_is_asked_again_or_denied_is_stored_and_logged_whole(
         },
     }
     with stage.store.read() as tx:
-        [row] = tx.all("revisions_of", action_id=action.id)
+        [row] = tx.all("every_revision_of", action_id=action.id)
     assert (row["editor"], row["seal"], row["call_digest"]) == ("mfkessai", None, action.call_digest)
     assert json.loads(row["statement"]) == {
         "action": action.id,

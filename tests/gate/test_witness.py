@@ -12,7 +12,8 @@ from gate.forgery import restamp
 from gate.stage import Stage
 from seikyu.errors import Text
 from seikyu.gate import audit, witness
-from seikyu.gate.actions import Action, State
+from seikyu.gate.actions import Action, State, row_of
+from seikyu.gate.papers import papers_of
 from seikyu.gate.votes import Ballot
 from seikyu.gate.witness import (
     ACTION_COLUMNS,
@@ -240,7 +241,7 @@ def test_an_action_of_any_kind_of_nonsense_is_named_and_not_a_crash(stage: Stage
 
     assert faults(stage) == [f"action {action.id} is not what the log says it is"]
     with stage.store.read() as tx:
-        doubt = audit.doubt(tx, action.id)
+        doubt = audit.doubt(tx, row_of(tx, action.id), papers_of(tx, action.id))
     assert doubt == audit.Doubt(
         Text(
             f"申請 {action.id} が、記録にない形で変更されています",

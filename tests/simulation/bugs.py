@@ -12,6 +12,7 @@ from seikyu.gate.actions import Action, State, find, move, row_of, text_json, ve
 from seikyu.gate.claims import Claim, Claims
 from seikyu.gate.execution import Client, Executor
 from seikyu.gate.mandates import People
+from seikyu.gate.papers import Papers
 from seikyu.gate.policy import Policy
 from seikyu.gate.proposals import Desk
 from seikyu.gate.reconciliation import Reconciliation
@@ -34,11 +35,10 @@ class OpenGuard(Claims):
 class EndlessLease(Claims):
     """The fence does not look at the clock."""
 
-    def _check(self, tx: Tx, claim: Claim) -> Row:
+    def _check(self, tx: Tx, claim: Claim) -> None:
         row = row_of(tx, claim.action.id)
         if (row["state"], row["epoch"]) != (State.EXECUTING.value, claim.epoch) or freezing.standing(tx) is not None:
             raise NotAllowed(Text("失効", "lost"))
-        return row
 
 
 class Unwritten(Claims):
@@ -182,10 +182,12 @@ class OldShelf(Shelf):
 class OneIsEnough(BallotBox):
     """The first vote approves, however many are needed."""
 
-    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any, *, people: People) -> Action:
+    def _count(
+        self, tx: Tx, action: Action, ballot: Ballot, key: Any, now: Any, *, people: People, papers: Papers
+    ) -> Action:
         if ballot.decision == "approve":
             return move(tx, now, action, State.APPROVED, "approved", by=key.name)
-        return super()._count(tx, action, ballot, key, now, people=people)
+        return super()._count(tx, action, ballot, key, now, people=people, papers=papers)
 
 
 class AnyRevision(BallotBox):

@@ -49,7 +49,6 @@ ON_THE_WAY = (
     "twins_of",
     "twin_files",
     "rivals_of",
-    "knows_customer",
     "knows_destination",
     "last_destination",
     "totals",

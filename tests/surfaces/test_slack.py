@@ -217,7 +217,7 @@ async def test_f53_retries_double_clicks_replays_and_a_second_person_are_one_dec
     await office.twin.until(lambda: len(office.twin.told) == 2)
 
     with office.stage.store.read() as tx:
-        votes = tx.all("votes", action_id=action.id, revision=1)
+        votes = tx.all("votes_of", action_id=action.id)
     assert (replays, again) == ([200, 200, 200], [200, 200])
     assert ([vote["operator"] for vote in votes], office.woken) == (["tanaka"], [action.id])
     assert all("tanaka" in said and "approved" in said for said in office.twin.told)
@@ -236,7 +236,7 @@ async def test_f53_approve_and_reject_at_once_by_two_people_are_one_decision(off
             tasks.start_soon(office.twin.send, payload)
 
     with office.stage.store.read() as tx:
-        votes = tx.all("votes", action_id=action.id, revision=1)
+        votes = tx.all("votes_of", action_id=action.id)
     assert len(votes) == 1
     assert office.state(action) in {State.APPROVED, State.REJECTED}
 

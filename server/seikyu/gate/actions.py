@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation
 
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
@@ -143,6 +143,8 @@ class Action(BaseModel):
     """The call it was made by, canonical JSON without the connection; None for actions of earlier versions."""
     taken_up: str | None = None
     """SHA-256 of the journal's line it was taken up from, after the database was restored. It is never sent again."""
+    row: Annotated[Row, SkipValidation] = Field(default_factory=dict[str, Any], exclude=True, repr=False)
+    """The whole row it was read from."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def row_of(tx: Tx, action_id: str) -> Row:
 def action_of(row: Row) -> Action:
     """The action of a row. Raises `StoreDamaged` when a value in it is none an action has."""
     try:
-        return Action.model_validate(row)
+        return Action.model_validate({**row, "row": row})
     except ValueError as error:
         name = shown(str(row["id"]), 60)
         raise StoreDamaged(
@@ -266,9 +268,10 @@ def _honest(action: Action, to: State, changes: dict[str, Any]) -> State:
 def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes: Any) -> Action:  # noqa: ANN401 - JSON for the audit
     """Change the state: compare-and-set on state, revision and epoch, and the audit row with it.
 
-    `changes` named like columns are stored; everything is recorded in the audit. A row that was changed behind the
-    log's back stays a stranger to it: the log keeps the hash it had. `row=None` says the
-    caller held it against the log before changing it.
+    `changes` named like columns are stored; everything is recorded in the audit, with the hash of the row that was
+    read and of what is changed in it here: what somebody else writes into it meanwhile is a stranger to the log. One
+    that was changed before stays a stranger: the log keeps the hash it had. `row=None` says the caller held it
+    against the log before changing it.
 
     Raises:
         RuntimeError: a change the state machine does not have, or the row moved under the caller's lock.
@@ -277,25 +280,18 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     if to not in TRANSITIONS.get(action.state, frozenset()):
         msg = f"no way from {action.state} to {to}"
         raise RuntimeError(msg)
-    stranger = None if "row" in changes else audit.row_in_doubt(tx, action.id)
+    stranger = None if "row" in changes else audit.row_in_doubt(tx, action.row)
     columns = {name: changes.get(name, getattr(action, name)) for name in _MOVABLE}
-    changed = tx.run(
-        "move_action",
-        **columns,
-        id=action.id,
-        from_state=action.state.value,
-        to_state=to.value,
-        revision=action.revision,
-        new_revision=changes.get("revision", action.revision),
-        from_epoch=action.epoch,
-        updated_at=timestamp(now),
-    )
-    if changed != 1:
+    columns |= {"state": to.value, "may_have_left": int(columns["may_have_left"]), "updated_at": timestamp(now)}
+    read = {"from_state": action.state.value, "from_revision": action.revision, "from_epoch": action.epoch}
+    if tx.run("move_action", **columns, id=action.id, **read) != 1:
         msg = f"{action.id} is not as it was read"
         raise RuntimeError(msg)
     record = {name: value for name, value in changes.items() if value is not None}
     record |= {} if stranger is None else {"row": stranger}
-    return action_of(tell(tx, now, event, action.id, **record))
+    after = {**action.row, **columns}
+    _tell(tx, now, event, after, record)
+    return action_of(after)
 
 
 def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> Row:  # noqa: ANN401 - JSON for the audit
@@ -304,12 +300,17 @@ def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> Ro
     The action's row, as the log has it now.
     """
     row = row_of(tx, action_id)
-    hashed = {} if "row" in record else {"row": action_hash(row)}
-    audit.append(tx, now, event, action_id, state=row["state"], digest=str(row["digest"]), **hashed, **record)
+    _tell(tx, now, event, row, record)
     return row
 
 
+def _tell(tx: Tx, now: datetime, event: str, row: Row, record: dict[str, Any]) -> None:
+    hashed = {} if "row" in record else {"row": action_hash(row)}
+    audit.append(tx, now, event, row["id"], state=row["state"], digest=str(row["digest"]), **hashed, **record)
+
+
 _MOVABLE: Final = (
+    "revision",
     "approvers",
     "verdict",
     "expires_at",

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from seikyu.errors import Text
 from seikyu.gate.anchors import Anchor, AnchorLines
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.papers import Papers
 from seikyu.gate.witness import Witness
 from seikyu.models import timestamp
 from seikyu.store.database import Row, Store, Tx
@@ -202,21 +203,21 @@ class Doubt:
     """Whether it may have left before, whatever the row says of that."""
 
 
-def doubt(tx: Tx, action_id: str) -> Doubt | None:
-    """Hold an action, its votes and its edits against the log; None when they are as they were written.
+def doubt(tx: Tx, action: Row, papers: Papers) -> Doubt | None:
+    """Hold an action's row, its votes and its edits against the log; None when they are as they were written.
 
     The log itself is held against its anchors by `verify` only: here, each of its rows against its own hash.
     """
-    rows = tx.all("audit_of_action", action_id=action_id)
+    rows = tx.all("audit_of_action", action_id=action["id"])
     spoilt = [_spoilt(row["seq"]) for row in rows if not _is_intact(row)]
-    said = [*spoilt, *_witness(rows).faults_of(tx, action_id)]
+    said = [*spoilt, *_witness(rows).faults_of(action, papers)]
     return Doubt(said[0], any(row["kind"] == "claimed" for row in rows)) if said else None
 
 
-def row_in_doubt(tx: Tx, action_id: str) -> str | None:
-    """The hash of an action's row when the log last spoke of it, if the row is another now; None if it is the same."""
-    witness = _witness(tx.all("audit_of_action", action_id=action_id))
-    return None if witness.is_as_said(tx, action_id) else witness.row_of(action_id)
+def row_in_doubt(tx: Tx, action: Row) -> str | None:
+    """The hash of an action's row when the log last spoke of it, if `action` is another; None if it is the same."""
+    witness = _witness(tx.all("audit_of_action", action_id=action["id"]))
+    return None if witness.is_as_said(action) else witness.row_of(action["id"])
 
 
 def _witness(rows: Sequence[Row]) -> Witness:

@@ -14,11 +14,9 @@ from seikyu.gate import audit, freezing, listing, targets
 from seikyu.gate.actions import (
     Action,
     State,
-    action_of,
     find,
     move,
     notes_json,
-    row_of,
     tell,
     text_json,
     verdict_json,
@@ -26,8 +24,9 @@ from seikyu.gate.actions import (
 from seikyu.gate.facts import gather_again
 from seikyu.gate.freezing import Freeze
 from seikyu.gate.mandates import People, believed, sound
+from seikyu.gate.papers import Papers, papers_of
 from seikyu.gate.policy import Policy, PolicyBook
-from seikyu.gate.restoration import Restoration
+from seikyu.gate.restoration import Newest, Restoration, is_older
 from seikyu.gate.rights import Right
 from seikyu.gate.seats import lacking
 from seikyu.gate.targets import Found, Reading, Unread
@@ -57,6 +56,8 @@ class Claim:
     operation: WriteOperation[Any]
     connection: Connection
     approved_by: tuple[str, ...] = ()
+    edits: tuple[Row, ...] = ()
+    """What made the action what it is, for the journal."""
 
     @property
     def epoch(self) -> int:
@@ -101,9 +102,11 @@ class Claims:
             StoreDamaged: the operators' records do not hold, which is told; it stays approved.
             StoreDamaged: whether the database was restored cannot be told; it stays approved.
         """
-        self.look()  # what it finds stands as a freeze
         mark = secrets.token_hex(8)
-        return self._store.sure(lambda: self._take(action_id, mark, found), lambda: self._taken(action_id, mark))
+        claim = self._store.sure(lambda: self._take(action_id, mark, found), lambda: self._taken(action_id, mark))
+        if claim is None:
+            self.look()  # what stands against it may be that the database is older, and holds up everything
+        return claim
 
     def _taken(self, action_id: str, mark: str) -> Claim | None:
         """After a commit without an answer: the claim if the log has it, else None. Nothing is sent on a guess."""
@@ -113,32 +116,35 @@ class Claims:
             if said is None or action.state is not State.EXECUTING or action.epoch != said["epoch"]:
                 return None
             connection, operation = self._bound(action)
-            return Claim(action, operation, connection, tuple(said.get("approved_by", ())))
+            edits = papers_of(tx, action_id).edits_made
+            return Claim(action, operation, connection, tuple(said.get("approved_by", ())), edits)
 
     def _take(self, action_id: str, mark: str, found: Found | None) -> Claim | None:
         policy = self._book.current()
-        owner = self._presence.appear()
+        owner, newest = self._presence.appear(), self._restoration.newest()
         with self._store.write() as tx:
             # a forged operator holds everything up; it must not destroy what others approved
             people = believed(tx)
             if not isinstance(people, StoreDamaged):
-                return self._take_in(tx, action_id, mark, found, people, policy=policy, owner=owner)
+                return self._take_in(tx, action_id, mark, found, people, policy=policy, owner=owner, newest=newest)
             sound(tx, self._clock.now(), people)
         raise people
 
     def _take_in(
-        self, tx: Tx, action_id: str, mark: str, found: Found | None, people: People, *, policy: Policy, owner: str
-    ) -> Claim | None:
+        self, tx: Tx, action_id: str, mark: str, found: Found | None, people: People, *,
+        policy: Policy, owner: str, newest: Newest,
+    ) -> Claim | None:  # fmt: skip
         action, now = find(tx, action_id), self._clock.now()
         if action.state is not State.APPROVED or not _is_due(action, now):
             return None
-        if _is_ended(tx, now, action):
+        papers = papers_of(tx, action.id)
+        if _is_ended(tx, now, action, papers):
             return None
-        if self._settings.is_read_only or freezing.standing(tx) is not None:
+        if self._settings.is_read_only or freezing.standing(tx) is not None or is_older(tx, newest):
             return None
         try:
             check_digest(action)
-            rights = approvals(tx, action, people)
+            rights = approvals(tx, action, people, papers)
         except StoreDamaged as error:
             move(tx, now, action, State.REVOKED, "alarm", outcome=text_json(error.what))
             return None
@@ -148,7 +154,8 @@ class Claims:
         if not targets.is_read(action, operation, found):
             raise Unread(Reading(action, operation, connection))
         said = [right.said for right in rights]
-        return Claim(self._begin(tx, action, owner, said, mark=mark), operation, connection, tuple(said))
+        claimed = self._begin(tx, action, owner, said, mark=mark)
+        return Claim(claimed, operation, connection, tuple(said), papers.edits_made)
 
     def _is_stale(self, tx: Tx, action: Action, rights: list[Right], found: Found | None, policy: Policy) -> bool:
         """Whether its target, the rules or the facts are not those it was approved for; it is then asked anew."""
@@ -236,29 +243,24 @@ class Claims:
         return self._bound(action)
 
     def guard(self, claim: Claim) -> None:
-        """The fence: called immediately before the first byte leaves. What is about to leave is journaled first.
+        """The fence: called immediately before the first byte leaves. What may leave is journaled first, as claimed.
 
         Raises:
             NotAllowed: the lease is over, another process has the action, or everything is frozen.
             StoreBusy: the journal cannot be written.
         """
-        with self._store.read() as tx:
-            row = self._check(tx, claim)
-            edits = tx.all("revisions_of", action_id=claim.action.id)
-        now = self._clock.now()
-        self._restoration.journal.keep(row, edits=edits, approved_by=claim.approved_by, now=now)
+        journal, now = self._restoration.journal, self._clock.now()
+        journal.keep(claim.action.row, edits=claim.edits, approved_by=claim.approved_by, now=now)
         with self._store.read() as tx:  # a slow disk must not stand between the lease and the first byte
             self._check(tx, claim)
 
-    def _check(self, tx: Tx, claim: Claim) -> Row:
-        row, freeze = row_of(tx, claim.action.id), freezing.standing(tx)
-        action = action_of(row)
+    def _check(self, tx: Tx, claim: Claim) -> None:
+        action, freeze = find(tx, claim.action.id), freezing.standing(tx)
         is_ours = action.state is State.EXECUTING and action.epoch == claim.epoch
         if not is_ours or action.lease_until is None or moment(action.lease_until) <= self._clock.now():
             raise NotAllowed(Text("送信の権利が失われました。", "The right to send was lost."))
         if freeze is not None:
             raise NotAllowed(freeze.text)
-        return row
 
     def finish(self, claim: Claim, sent: Sent) -> Action:
         """Record how the attempt ended: state, attempt and audit row in one transaction.
@@ -369,12 +371,12 @@ class Claims:
         mark_reversed(tx, action, self._operations)
 
 
-def _is_ended(tx: Tx, now: datetime, action: Action) -> bool:
+def _is_ended(tx: Tx, now: datetime, action: Action, papers: Papers) -> bool:
     """Close what is not as it was written, or over.
 
     The log, not the row, says whether anything may have left before: then a person has to look.
     """
-    doubt = audit.doubt(tx, action.id)
+    doubt = audit.doubt(tx, action.row, papers)
     if doubt is not None:
         to = State.MANUAL_REVIEW if doubt.was_claimed else State.REVOKED
         move(tx, now, action, to, "alarm", outcome=text_json(doubt.fault))

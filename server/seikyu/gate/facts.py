@@ -61,7 +61,7 @@ def gather(
     twins = _twins(tx, action_id, connection, operation.kind, particulars=particulars, days=duplicate_days)
     files = tx.all("twin_files", file_sha256=file_sha256, except_id=action_id) if file_sha256 else []
     amount = particulars.amount if operation.kind == "bill" else 0
-    totals = _totals(
+    totals, knows_customer = _totals(
         tx,
         action_id,
         requester,
@@ -80,7 +80,7 @@ def gather(
         amount=particulars.amount,
         due_days=None if particulars.due_date is None else (particulars.due_date - today).days,
         duplicate=bool(twins or files),
-        first_with_customer=_is_first(tx, connection, particulars),
+        first_with_customer=particulars.counterparty_id is not None and not knows_customer,
         new_destination=_is_new_destination(tx, action_id, connection, particulars),
         changed_destination=_has_moved(tx, action_id, connection, particulars),
         time=f"{now.astimezone(JST):%H:%M}",
@@ -93,8 +93,11 @@ def gather(
 def _totals(
     tx: Tx, action_id: str, requester: str, connection: Connection, *, particulars: Particulars, today: date, own: int,
     with_month: bool,
-) -> dict[str, int]:  # fmt: skip
-    """Yen of the day and of the month in Japan, `own` included; what has no known customer stands alone."""
+) -> tuple[dict[str, int], bool]:  # fmt: skip
+    """Yen of the day and of the month in Japan, `own` included; what has no known customer stands alone.
+
+    And whether something was ever billed to the customer.
+    """
     first_day = f"{today:%Y-%m}-01"
     row = tx.one(
         "totals",
@@ -108,7 +111,9 @@ def _totals(
         connection_from=first_day if with_month else today.isoformat(),
         last_day=f"{today:%Y-%m}-31",
     )
-    return {name: own + int(total) for name, total in (row or {}).items()}
+    totals = dict(row or {})
+    knows_customer = bool(totals.pop("knows_customer", 0))
+    return {name: own + int(total) for name, total in totals.items()}, knows_customer
 
 
 def gather_again(
@@ -160,13 +165,6 @@ def _around(day: date, days: int) -> tuple[date, date]:
     """The first and the last day so close to `day`, where the calendar goes that far."""
     first, last = day.toordinal() - days, day.toordinal() + days
     return date.fromordinal(max(first, date.min.toordinal())), date.fromordinal(min(last, date.max.toordinal()))
-
-
-def _is_first(tx: Tx, connection: Connection, particulars: Particulars) -> bool:
-    if particulars.counterparty_id is None:
-        return False
-    known = tx.one("knows_customer", connection=connection.name, counterparty_id=particulars.counterparty_id)
-    return known is None
 
 
 def _is_new_destination(tx: Tx, action_id: str, connection: Connection, particulars: Particulars) -> bool:

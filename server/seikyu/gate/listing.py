@@ -15,7 +15,7 @@ from typing import Any
 
 from seikyu.errors import SeikyuError, StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, action_of, tell, text_json
+from seikyu.gate.actions import Action, action_of, row_of, tell, text_json
 from seikyu.models import Clock, moment
 from seikyu.store.database import Row, Store
 
@@ -91,7 +91,7 @@ def _sound(store: Store, clock: Clock, row: Row) -> Action | None:
 
 def _set_aside(store: Store, clock: Clock, row: Row) -> None:
     with store.write() as tx:
-        stranger = audit.row_in_doubt(tx, row["id"])
+        stranger = audit.row_in_doubt(tx, row_of(tx, row["id"]))
         if tx.run("set_aside_action", id=row["id"], state=row["state"]) != 1:
             return
         known = {} if stranger is None else {"row": stranger}

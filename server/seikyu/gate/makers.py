@@ -7,7 +7,7 @@ edit is sealed, so that the name cannot be put there or taken away behind their 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from seikyu.errors import NOTHING, StoreDamaged, Text
@@ -27,13 +27,12 @@ def is_maker(action: Action, name: str) -> bool:
     return any(same_person(name, maker) for maker in (action.requester, *editors(action)))
 
 
-def check_edits(tx: Tx, action: Action) -> None:
-    """Hold the recorded edits against the content; the caller has checked the operators (`mandates.trusted`).
+def check_edits(tx: Tx, action: Action, edits: Sequence[Row]) -> None:
+    """Hold the edits it has (`Papers`) against the content; the caller has checked the operators (`mandates.trusted`).
 
     Raises:
         StoreDamaged: an edit's seal does not hold, or the content is not what the last edit made, or names others.
     """
-    edits = tx.all("revisions_of", action_id=action.id)
     keys = {str(row["name"]): str(row["public_key"]) for row in (tx.all("operators") if edits else ())}
     sealed = {edit["editor"] for edit in edits if edit["seal"] is not None}
     are_sound = all(_is_sound(action, edit, keys) for edit in edits)

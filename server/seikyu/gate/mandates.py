@@ -144,13 +144,13 @@ def everyone(tx: Tx) -> dict[str, Operator]:
         StoreDamaged: a statement does not hold, is missing, or the operators' rows say otherwise.
     """
     people: dict[str, Operator] = {}
-    removers, rows, prev = dict[str, Statement](), tx.all("mandates"), GENESIS
+    removers, rows, prev = dict[str, Statement](), tx.all("mandates_and_head"), GENESIS
     for number, row in enumerate(rows, 1):
         said = _read(row, number, prev)
         people = _believe(people, said, row)
         removers |= {said.operator: said} if said.says == "remove" else {}
         prev = mandate_hash(row)
-    _check_head(tx, len(rows), prev)
+    _check_head(rows[0]["head"] if rows else _head(tx), len(rows), prev)
     _check_rows(tx, rows, people, removers)
     return people
 
@@ -239,10 +239,15 @@ def _believe(people: dict[str, Operator], said: Statement, row: Row) -> dict[str
     return then
 
 
-def _check_head(tx: Tx, count: int, head: str) -> None:
-    """The log names the last statement, so that the newest cannot be dropped: a lowered ceiling, a removal."""
+def _head(tx: Tx) -> str | None:
+    """What the log says of the last statement, where there is none."""
     row = tx.one("mandate_head")
-    record: dict[str, Any] = {} if row is None else json.loads(row["record"])
+    return None if row is None else str(row["record"])
+
+
+def _check_head(said: str | None, count: int, head: str) -> None:
+    """The log names the last statement, so that the newest cannot be dropped: a lowered ceiling, a removal."""
+    record: dict[str, Any] = {} if said is None else json.loads(said)
     if (record.get("mandate", 0), record.get("mandate_sha256", GENESIS)) != (count, head):
         name = str(record.get("name", "?"))
         raise _damaged(name, Text("最後の記録がないか違います", "the last statement about them is missing or another"))

@@ -80,12 +80,13 @@ class Desk:
                 restored and may have forgotten that this very call was sent.
         """
         # the second time it finds what the first one stored, if it did
-        return self._store.sure(lambda: self._propose(proposal), lambda: self._propose(proposal))
+        return self._store.sure(lambda: self._propose(proposal), lambda: self._propose(proposal, is_again=True))
 
-    def _propose(self, proposal: Proposal) -> Action:
+    def _propose(self, proposal: Proposal, *, is_again: bool = False) -> Action:
         policy = self._book.current()
         with self._store.write() as tx:
-            earlier = self._stored(tx, proposal) or self._earlier(tx, proposal.call_digest)
+            stored = self._stored(tx, proposal) if is_again else None
+            earlier = stored or self._earlier(tx, proposal.call_digest)
             if earlier is not None:
                 return earlier
             _refuse_held(tx)

@@ -68,6 +68,14 @@ class Findings:
         return bool(self.missing or self.denied)
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest lines of both witnesses."""
+
+    entries: Sequence[Entry | None]
+    anchors: Sequence[Anchor]
+
+
 class Restoration:
     """Compares, holds, takes up, releases. Any number of machines may do so, each by its own journal and anchors."""
 
@@ -98,10 +106,10 @@ class Restoration:
 
     def _look(self) -> Freeze | None:
         if self._is_settled:
-            newest, anchors = self.journal.newest(), self._newest_anchor()
+            newest = self._newest()
             with self._store.read() as tx:
                 held = _held(tx)
-                if held is None and not _compared(tx, newest, anchors).is_older:
+                if held is None and not is_older(tx, newest):
                     return None
         else:
             held = self._held()
@@ -109,6 +117,18 @@ class Restoration:
             self._is_settled = False
             return held
         return self._look_at_all()
+
+    def newest(self) -> Newest:
+        """What `is_older` is asked about in the transaction that claims; all there is is compared first, once.
+
+        Raises as `look`.
+        """
+        if not self._is_settled:
+            self.look()
+        return self._newest()
+
+    def _newest(self) -> Newest:
+        return Newest(self.journal.newest(), self._newest_anchor())
 
     def _look_at_all(self) -> Freeze | None:
         findings = self.findings()
@@ -240,6 +260,11 @@ class Restoration:
             self._anchors.keep(Anchor(at=timestamp(self._clock.now()), records=head["seq"], head=head["hash"]))
         except OSError as error:
             log.warning("the audit log is not anchored: %s", error)
+
+
+def is_older(tx: Tx, newest: Newest) -> bool:
+    """Whether the witnesses know more than the database."""
+    return _compared(tx, newest.entries, newest.anchors).is_older
 
 
 def _held(tx: Tx) -> Freeze | None:

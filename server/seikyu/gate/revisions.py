@@ -20,6 +20,7 @@ from seikyu.gate.canonical import canonical, canonical_action, sha256
 from seikyu.gate.keys import Key
 from seikyu.gate.makers import check_edits, editors
 from seikyu.gate.mandates import trusted
+from seikyu.gate.papers import papers_of
 from seikyu.gate.policy import PolicyBook
 from seikyu.gate.proposals import REJECTION_STANDS, Proposal, columns, refuse_taken_key, situation_of
 from seikyu.gate.votes import MAX_REASON, check_digest, check_log
@@ -149,9 +150,10 @@ class Revisions:
                 Text("もう一度表示して確かめてください。", "Look at it again."),
             )
         check_digest(action)
-        check_log(tx, action)
+        papers = papers_of(tx, action.id)
+        check_log(tx, action, papers)
         operators = trusted(tx)
-        check_edits(tx, action)
+        check_edits(tx, action, papers.edits_made)
         if len(reason) > MAX_REASON or action.revision > MAX_REVISIONS:
             raise _refused(
                 Text("修正の回数か理由の長さが上限を超えています。", "Too many edits, or too long a reason."),
@@ -297,8 +299,9 @@ def edits_of(tx: Tx, action: Action) -> tuple[Edit, ...]:
     Raises:
         StoreDamaged: they are not as they were made.
     """
-    check_edits(tx, action)
-    return tuple(_edit(row) for row in tx.all("revisions_of", action_id=action.id))
+    made = papers_of(tx, action.id).edits_made
+    check_edits(tx, action, made)
+    return tuple(map(_edit, made))
 
 
 def _edit(row: Row) -> Edit:

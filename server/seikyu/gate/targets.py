@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 from seikyu.errors import Text
-from seikyu.gate.actions import Action, State, move, notes_json, text_json, verdict_json
+from seikyu.gate.actions import Action, State, action_of, move, notes_json, text_json, verdict_json
 from seikyu.gate.canonical import TARGET, canonical, sha256
 from seikyu.gate.facts import Situation, counterparty_key
 from seikyu.gate.witness import revision_hash
@@ -98,7 +98,7 @@ def renewed(action: Action, record: TargetRecord) -> Action:
     follow = {name: record[name] for name in PARTICULARS if name in record}
     particulars = Particulars.model_validate({**content["particulars"], **follow})
     made = canonical({**content, TARGET: dict(record), "particulars": particulars.model_dump(mode="json")})
-    return action.model_copy(update={"canonical": made.decode(), "digest": sha256(made)})
+    return action_of({**action.row, **_columns(made, particulars)})
 
 
 def void(
@@ -107,7 +107,8 @@ def void(
 ) -> Action:  # fmt: skip
     """Store `after` as a new revision that waits for approval, or is denied; votes are about what it was before."""
     edit = _revision(before, after, changed, now)
-    tx.run("renew_action", **_columns(after), id=before.id, revision=before.revision, old_digest=before.digest)
+    renewed_columns = {name: after.row[name] for name in _RENEWED}
+    tx.run("renew_action", **renewed_columns, id=before.id, revision=before.revision, old_digest=before.digest)
     tx.run("add_revision", **edit)
     said = note(operation, changed)
     is_denied = verdict.kind == "deny"
@@ -124,8 +125,8 @@ def void(
     told: dict[str, Any] = {"target": _told(changed), "old_digest": before.digest, "edit": revision_hash(edit)}
     told["row"] = None  # the claim has held it against the log just now
     if is_denied:
-        return move(tx, now, before, State.DENIED, "denied", **columns, **told)
-    return move(tx, now, before, State.AWAITING, "asked_again", expires_at=timestamp(until), **columns, **told)
+        return move(tx, now, after, State.DENIED, "denied", **columns, **told)
+    return move(tx, now, after, State.AWAITING, "asked_again", expires_at=timestamp(until), **columns, **told)
 
 
 def for_whom_it_was(action: Action, said: SaidT) -> SaidT | Different:
@@ -183,11 +184,13 @@ def _told(changed: Changes) -> dict[str, dict[str, str]]:
     return {name: {"before": _shown(was), "after": _shown(is_)} for name, (was, is_) in changed.items()}
 
 
-def _columns(after: Action) -> dict[str, str | int | None]:
-    particulars = after.particulars
+_RENEWED: Final = ("canonical", "digest", "amount", "counterparty_id", "counterparty_key")
+
+
+def _columns(content: bytes, particulars: Particulars) -> dict[str, str | int | None]:
     return {
-        "canonical": after.canonical,
-        "digest": after.digest,
+        "canonical": content.decode(),
+        "digest": sha256(content),
         "amount": particulars.amount,
         "counterparty_id": particulars.counterparty_id,
         "counterparty_key": counterparty_key(particulars.counterparty_name),

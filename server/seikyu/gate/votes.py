@@ -15,6 +15,7 @@ from seikyu.gate.canonical import canonical, sha256
 from seikyu.gate.keys import Key, is_signed
 from seikyu.gate.makers import check_edits, is_maker
 from seikyu.gate.mandates import Operator, People, same_person, trusted
+from seikyu.gate.papers import Papers, papers_of
 from seikyu.gate.rights import Right, right_of
 from seikyu.gate.seats import lacking
 from seikyu.gate.witness import vote_hash
@@ -80,9 +81,10 @@ class BallotBox:
     def _cast(self, ballot: Ballot, key: Key, now: datetime) -> Action:
         with self._store.write() as tx:
             action, people = find(tx, ballot.action_id), trusted(tx)
-            _check_right(tx, action, ballot, key, now, people=people)
-            _seal(tx, action, ballot, key, now)
-            return self._count(tx, action, ballot, key, now, people=people)
+            papers = papers_of(tx, action.id)
+            _check_right(tx, action, ballot, key, now, people=people, papers=papers)
+            papers = papers.with_vote(_seal(tx, action, ballot, key, now))
+            return self._count(tx, action, ballot, key, now, people=people, papers=papers)
 
     def _recorded(self, ballot: Ballot, key: Key, now: datetime) -> Action:
         """After a commit without an answer: the action, if the vote is there.
@@ -115,10 +117,11 @@ class BallotBox:
     def _resolve(self, ballot: Ballot, key: Key, now: datetime, reference: str | None) -> Action:
         with self._store.write() as tx:
             action, people = find(tx, ballot.action_id), trusted(tx)
-            _check_right(tx, action, ballot, key, now, people=people)
+            papers = papers_of(tx, action.id)
+            _check_right(tx, action, ballot, key, now, people=people, papers=papers)
             conclusion = _conclusion(reference)
-            _seal(tx, action, ballot, key, now, resolved_as=conclusion)
-            agreed = len(conclusions(tx, action, people)[conclusion])
+            papers = papers.with_vote(_seal(tx, action, ballot, key, now, resolved_as=conclusion))
+            agreed = len(conclusions(tx, action, people, papers)[conclusion])
             if agreed < max(1, action.approvers):
                 seen: dict[str, Any] = {"by": key.name, "evidence": ballot.reason, "via": ballot.via}
                 audit.append(tx, now, "concluded", action.id, digest=action.digest, resolved_as=conclusion, **seen)
@@ -130,7 +133,9 @@ class BallotBox:
                 self._on_resolved(tx, done)
             return done
 
-    def _count(self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People) -> Action:
+    def _count(
+        self, tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People, papers: Papers
+    ) -> Action:
         said: dict[str, Any] = {"by": key.name, "reason": ballot.reason, "via": ballot.via}
         said |= {} if ballot.acting_for is None else {"acting_for": ballot.acting_for}
         because = text_json(Text(f"{key.name}: {ballot.reason}", f"{key.name}: {ballot.reason}"))
@@ -140,14 +145,16 @@ class BallotBox:
             return move(tx, now, action, State.RETURNED, "returned", outcome=because, **said)
         if ballot.decision == "revoke":
             return move(tx, now, action, State.REVOKED, "revoked", **said)
-        if lacking(action.decision, approvals(tx, action, people)).people > 0:
+        if lacking(action.decision, approvals(tx, action, people, papers)).people > 0:
             audit.append(tx, now, "voted", action.id, digest=action.digest, decision="approve", **said)
             return action
         until = timestamp(now + timedelta(seconds=self._timing.approved_s))
         return move(tx, now, action, State.APPROVED, "approved", expires_at=until, **said)
 
 
-def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People) -> None:
+def _check_right(
+    tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, people: People, papers: Papers
+) -> None:
     if action.state is not _DECIDED_IN.get(ballot.decision, State.AWAITING):
         stands = STATE_TEXT[action.state]
         raise _refuse(
@@ -176,7 +183,8 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
             else Text("自分が修正した申請は決定できません。", "Nobody decides on what they edited."),
             Text("別の操作者に頼んでください。", "Ask another operator."),
         )
-    if any(vote["operator"] == key.name and vote["decision"] == ballot.decision for vote in _votes(tx, action)):
+    said = [(vote["operator"], vote["decision"]) for vote in papers.votes_on(action.revision)]
+    if (key.name, ballot.decision) in said:
         raise _refuse(
             Text("あなたの決定は既に記録されています。", "Your decision is recorded already."),
             Text("他の操作者を待ってください。", "Wait for the others."),
@@ -184,7 +192,7 @@ def _check_right(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime
     if ballot.click is not None:
         slack.admit(tx, action, ballot.click, ballot.decision, key)
     if ballot.decision == "approve":
-        _check_seat(action, right, approvals(tx, action, people))
+        _check_seat(action, right, approvals(tx, action, people, papers))
 
 
 def _right(people: People, ballot: Ballot, key: Key, now: datetime) -> Right:
@@ -255,7 +263,8 @@ def _statement(action: Action, ballot: Ballot, key: Key, now: datetime, resolved
     )
 
 
-def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, resolved_as: str | None = None) -> None:
+def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, resolved_as: str | None = None) -> Row:
+    """The vote's row, stored."""
     statement = _statement(action, ballot, key, now, resolved_as)
     vote: dict[str, str | int] = {
         "action_id": action.id,
@@ -270,37 +279,36 @@ def _seal(tx: Tx, action: Action, ballot: Ballot, key: Key, now: datetime, *, re
     tx.run("add_vote", **vote)
     said = {"operator": key.name, "decision": ballot.decision, "statement_sha256": sha256(statement)}
     audit.append(tx, now, "sealed", action.id, **said, vote=vote_hash(vote))
+    return vote
 
 
-def _votes(tx: Tx, action: Action) -> list[Row]:
-    return tx.all("votes", action_id=action.id, revision=action.revision)
-
-
-def approvals(tx: Tx, action: Action, people: People | None = None) -> list[Right]:
+def approvals(tx: Tx, action: Action, people: People | None = None, papers: Papers | None = None) -> list[Right]:
     """The sealed approvals of exactly this content that hold now, no two of which share a person.
 
     The seal binds what was read, what was decided and whose right was used. Which roles and ceiling that right has
-    is not sealed: others gave it, and what they took back since must not count. `people` are the trusted ones, when
-    the caller read them in this transaction.
+    is not sealed: others gave it, and what they took back since must not count. `people` are the trusted ones, and
+    `papers` the action's, when the caller read them in this transaction.
 
     Raises:
         StoreDamaged: a vote's seal does not hold, so somebody wrote into the database.
     """
     held: list[Right] = []
-    for vote, right in _rights(tx, action, people):
+    for vote, right in _rights(tx, action, people, papers):
         is_free = not any(one.people & right.people for one in held)
         if vote["decision"] == "approve" and is_free and right.covers(action.particulars.amount):
             held.append(right)
     return held
 
 
-def conclusions(tx: Tx, action: Action, people: People | None = None) -> dict[str, list[str]]:
+def conclusions(
+    tx: Tx, action: Action, people: People | None = None, papers: Papers | None = None
+) -> dict[str, list[str]]:
     """What operators say became of an action, each conclusion with the names of those who sealed it.
 
-    `people` and errors as of `approvals`.
+    `people`, `papers` and errors as of `approvals`.
     """
     said: dict[str, list[str]] = {}
-    for vote, right in _rights(tx, action, people):
+    for vote, right in _rights(tx, action, people, papers):
         if vote["decision"] == "resolve":
             said.setdefault(_sealed(vote)["resolved_as"], []).append(right.operator)
     return said
@@ -333,11 +341,12 @@ def _check_reference(reference: str | None) -> None:
         )
 
 
-def _rights(tx: Tx, action: Action, people: People | None = None) -> list[tuple[Row, Right]]:
+def _rights(tx: Tx, action: Action, people: People | None, papers: Papers | None) -> list[tuple[Row, Right]]:
     """Every vote whose operator has a right to it now, and is not behind the request. Raises as `approvals`."""
     people, found = trusted(tx) if people is None else people, list[tuple[Row, Right]]()
-    check_edits(tx, action)
-    for vote in _votes(tx, action):
+    papers = papers_of(tx, action.id) if papers is None else papers
+    check_edits(tx, action, papers.edits_made)
+    for vote in papers.votes_on(action.revision):
         if vote["operator"] in people:
             key = _sealing_key(tx, action, vote, people[vote["operator"]])
             if key is None:
@@ -400,9 +409,9 @@ def check_digest(action: Action) -> None:
         )
 
 
-def check_log(tx: Tx, action: Action) -> None:
+def check_log(tx: Tx, action: Action, papers: Papers) -> None:
     """Raises `StoreDamaged` when the action, its votes or its edits are not what the log says they are."""
-    doubt = audit.doubt(tx, action.id)
+    doubt = audit.doubt(tx, action.row, papers)
     if doubt is not None:
         raise StoreDamaged(
             doubt.fault, Text("seikyu audit verify を実行してください。", "Run `seikyu audit verify`."), written=NOTHING

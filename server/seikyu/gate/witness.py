@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from seikyu.errors import Text
 from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.papers import Papers
 from seikyu.models import moment
 from seikyu.store.database import Row, Tx
 
@@ -130,16 +131,15 @@ class Witness:
         of_actions = [*self._action_faults(tx), *self._vote_faults(votes), *self._edit_faults(edits)]
         return [*self._unreadable, *of_actions, *of_people]
 
-    def faults_of(self, tx: Tx, action_id: str) -> list[Text]:
+    def faults_of(self, row: Row, papers: Papers) -> list[Text]:
         """The same of one action, when only its own rows of the log were heard."""
-        votes, edits = tx.all("votes_of", action_id=action_id), tx.all("every_revision_of", action_id=action_id)
-        of_row = [] if self.is_as_said(tx, action_id) else [_changed(action_id)]
-        return [*self._unreadable, *of_row, *self._vote_faults(votes), *self._edit_faults(edits)]
+        of_row = [] if self.is_as_said(row) else [_changed(str(row["id"]))]
+        return [*self._unreadable, *of_row, *self._vote_faults(papers.votes), *self._edit_faults(papers.edits)]
 
-    def is_as_said(self, tx: Tx, action_id: str) -> bool:
-        """Whether the action's own row is what the log last said."""
-        row, said = tx.one("action", id=action_id), self._said.get(action_id)
-        return row is not None and said is not None and _agree(row, said)
+    def is_as_said(self, row: Row) -> bool:
+        """Whether an action's own row is what the log last said."""
+        said = self._said.get(row["id"])
+        return said is not None and _agree(row, said)
 
     def row_of(self, action_id: str) -> str:
         """The hash of the action's row when the log last spoke of it; no row has the hash of one it never spoke of."""

@@ -49,12 +49,12 @@ INSERT INTO action (
 
 -- name: move_action!
 UPDATE action SET
-    state = :to_state, approvers = :approvers, verdict = :verdict, expires_at = :expires_at, epoch = :epoch,
-    revision = :new_revision, notes = :notes, jst_day = :jst_day, may_have_left = :may_have_left,
+    state = :state, approvers = :approvers, verdict = :verdict, expires_at = :expires_at, epoch = :epoch,
+    revision = :revision, notes = :notes, jst_day = :jst_day, may_have_left = :may_have_left,
     lease_owner = :lease_owner, lease_until = :lease_until, not_before = :not_before, unsent_tries = :unsent_tries,
     unknown_since = :unknown_since, reference = :reference, provider_facts = :provider_facts, outcome = :outcome,
     updated_at = :updated_at
-WHERE id = :id AND state = :from_state AND revision = :revision AND epoch = :from_epoch;
+WHERE id = :id AND state = :from_state AND revision = :from_revision AND epoch = :from_epoch;
 
 -- name: postpone_action!
 UPDATE action SET not_before = :not_before, updated_at = :updated_at WHERE id = :id AND state = :state
@@ -118,7 +118,7 @@ ORDER BY id LIMIT :limit;
 SELECT count(*) AS total FROM action WHERE state = 'awaiting_approval' AND requester = :requester;
 
 -- name: totals^
--- all seven at once, for each is a journey to another machine; `doubtful` is what awaits approval anew and may have left
+-- all of it at once, for each is a journey to another machine; `doubtful` is what awaits approval anew and may have left
 SELECT
     of_requester.of_day + doubtful.requester_day AS daily_total,
     of_requester.of_month + doubtful.requester_month AS monthly_total,
@@ -126,7 +126,11 @@ SELECT
     of_customer.of_month + doubtful.customer_month AS customer_monthly_total,
     of_connection.of_day + doubtful.connection_day AS connection_daily_total,
     of_connection.of_month + doubtful.connection_month AS connection_monthly_total,
-    of_customer.split + doubtful.split AS split_total
+    of_customer.split + doubtful.split AS split_total,
+    CASE WHEN EXISTS (
+        SELECT 1 FROM action
+        WHERE connection = :connection AND counterparty_id = :counterparty_id AND state = 'succeeded'
+    ) THEN 1 ELSE 0 END AS knows_customer
 FROM (
     SELECT
         coalesce(sum(amount), 0) AS of_month,
@@ -201,10 +205,6 @@ WHERE kind = 'document' AND file_sha256 = :file_sha256 AND id <> :except_id
 AND state IN ('awaiting_approval', 'approved', 'executing', 'unknown', 'manual_review', 'succeeded')
 ORDER BY created_at DESC LIMIT 5;
 
--- name: knows_customer^
-SELECT 1 AS known FROM action
-WHERE connection = :connection AND counterparty_id = :counterparty_id AND state = 'succeeded' LIMIT 1;
-
 -- name: knows_destination^
 SELECT 1 AS known FROM action
 WHERE connection = :connection AND destination = :destination AND state = 'succeeded' AND id <> :except_id LIMIT 1;
@@ -227,10 +227,6 @@ WHERE connection = :connection AND operation = :operation AND reference = :refer
 INSERT INTO vote (action_id, revision, operator, decision, statement, seal, via, voted_at)
 VALUES (:action_id, :revision, :operator, :decision, :statement, :seal, :via, :voted_at);
 
--- name: votes
-SELECT operator, decision, statement, seal, via, voted_at FROM vote
-WHERE action_id = :action_id AND revision = :revision ORDER BY voted_at;
-
 -- name: voted_between
 SELECT DISTINCT action_id FROM vote WHERE action_id BETWEEN :first AND :last;
 
@@ -239,7 +235,8 @@ SELECT 1 AS known FROM vote
 WHERE action_id = :action_id AND operator = :operator AND decision = :decision AND voted_at = :voted_at;
 
 -- name: votes_of
-SELECT * FROM vote WHERE action_id = :action_id;
+SELECT action_id, revision, operator, decision, statement, seal, via, voted_at FROM vote
+WHERE action_id = :action_id ORDER BY voted_at;
 
 -- name: every_vote
 SELECT * FROM vote;

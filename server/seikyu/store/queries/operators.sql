@@ -25,6 +25,17 @@ UPDATE operator SET failures = 0, locked_until = NULL WHERE name = :name;
 -- name: mandates
 SELECT seq, statement, seal FROM mandate ORDER BY seq;
 
+-- name: mandates_and_head
+-- the log row that names the last of them beside each: another journey is saved
+SELECT seq, statement, seal, (
+    SELECT record FROM audit
+    WHERE action_id IS NULL
+    AND kind IN (
+        'operator.enrolled', 'operator.granted', 'operator.removed', 'operator.delegated', 'operator.undelegated'
+    )
+    ORDER BY audit.seq DESC LIMIT 1
+) AS head FROM mandate ORDER BY seq;
+
 -- name: add_mandate!
 INSERT INTO mandate (seq, statement, seal) VALUES (:seq, :statement, :seal);
 

@@ -2,12 +2,9 @@
 INSERT INTO revision (action_id, revision, editor, call_digest, statement, seal)
 VALUES (:action_id, :revision, :editor, :call_digest, :statement, :seal);
 
--- name: revisions_of
-SELECT action_id, revision, editor, call_digest, statement, seal FROM revision
-WHERE action_id = :action_id AND revision > 0 ORDER BY revision;
-
 -- name: every_revision_of
-SELECT * FROM revision WHERE action_id = :action_id ORDER BY revision;
+SELECT action_id, revision, editor, call_digest, statement, seal FROM revision
+WHERE action_id = :action_id ORDER BY revision;
 
 -- name: set_aside_revision!
 UPDATE revision SET revision = :aside WHERE action_id = :action_id AND revision = :revision;
