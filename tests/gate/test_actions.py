@@ -131,10 +131,10 @@ def test_a_person_may_say_that_nothing_was_written_of_what_may_have_left(stage: 
     assert moved(stage, stage.find(action.id), State.FAILED).state is State.FAILED
 
 
-def test_what_is_told_without_a_change_bears_the_row_as_it_is(stage: Stage) -> None:
+def test_what_is_told_without_a_change_bears_the_row_as_it_was_read(stage: Stage) -> None:
     action = stage.propose("A-1", 50_000)
     with stage.store.write() as tx:
-        tell(tx, stage.clock.now(), "seen", action.id, by="tanaka", note=None)
+        tell(tx, stage.clock.now(), "seen", action.row, by="tanaka", note=None)
 
     [proposed, row] = history(stage, action)
     assert row == {

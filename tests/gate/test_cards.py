@@ -104,8 +104,8 @@ async def test_what_others_wrote_is_capped_and_nothing_invisible_is_in_it(stage:
     stage.provider.target = {"counterparty_name": HOSTILE, HOSTILE: HOSTILE, "memo": ""}
     action = stage.propose("A-1", 100_000, requester=HOSTILE, counterparty_name=HOSTILE, counterparty_id=HOSTILE)
     with stage.store.write() as tx:
-        tell(tx, stage.clock.now(), "noted", action.id, operator=HOSTILE, evidence=HOSTILE)
-        tell(tx, stage.clock.now(), "noted", action.id, by="ito", operator="kato", reason="理由", evidence="控え")
+        tell(tx, stage.clock.now(), "noted", action.row, operator=HOSTILE, evidence=HOSTILE)
+        tell(tx, stage.clock.now(), "noted", action.row, by="ito", operator="kato", reason="理由", evidence="控え")
 
     card = stage.cards.card(action.id)
     stage.revisions.revise(

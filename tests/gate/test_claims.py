@@ -399,3 +399,15 @@ async def test_what_a_cancellation_did_not_undo_stays_as_it_was(stage: Stage, mi
         cancelled(stage, operation=replace(cancelling(stage), reverses=None))
 
     assert stage.find(done.id) == before
+
+
+async def test_what_somebody_changed_in_a_row_stays_a_stranger_to_the_log_when_a_cancellation_undoes_it(
+    stage: Stage,
+) -> None:
+    done = await stage.executor.execute(stage.propose("A-1", 50_000).id)
+    forge(stage, "UPDATE action SET amount = 1")
+
+    undo = cancelled(stage)
+
+    assert stage.find(done.id).reversed_by == undo.id
+    assert audit.verify(stage.store).fault == f"action {done.id} is not what the log says it is"

@@ -14,6 +14,7 @@ from gate.forgery import forge
 from gate.stage import CONNECTION, Stage
 from gate.traces import warned
 from seikyu.errors import ProviderUnavailable, StoreBusy, Text
+from seikyu.gate import audit
 from seikyu.gate.actions import Action, State
 from seikyu.gate.claims import Claims
 from seikyu.gate.events import GIVE_UP, KEPT, LEASE_S, PER_ROUND, Event, EventBook, Receipt, facts_after
@@ -134,6 +135,23 @@ async def test_a_finished_action_is_asked_about_at_its_own_account_and_what_is_n
     assert post.records("event.looked_into") == [
         ("event.looked_into", action.id, {"event": "E-1", "type": "transaction.examined"})
     ]
+
+
+async def test_what_somebody_changed_in_a_row_stays_a_stranger_to_the_log_when_the_provider_has_news(
+    post: Post,
+) -> None:
+    action = await post.done()
+
+    async def canceled() -> Mapping[str, Json]:
+        return {"status": "canceled"}
+
+    post.says = canceled
+    forge(post.stage, "UPDATE action SET amount = 1")
+    post.book.receive(EVENT)
+    await post.book.sweep()
+
+    assert len(post.records("provider_says")) == 1
+    assert audit.verify(post.stage.store).fault == f"action {action.id} is not what the log says it is"
 
 
 @pytest.mark.parametrize(

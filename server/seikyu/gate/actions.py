@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidatio
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.canonical import particulars_of, request_of
-from seikyu.gate.witness import action_hash
+from seikyu.gate.witness import ACTION_COLUMNS, TIMING_COLUMNS, action_hash
 from seikyu.models import moment, shown, timestamp
 from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Seat, Verdict
 from seikyu.store.database import Row, Tx
@@ -280,7 +280,7 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
     if to not in TRANSITIONS.get(action.state, frozenset()):
         msg = f"no way from {action.state} to {to}"
         raise RuntimeError(msg)
-    stranger = None if "row" in changes else audit.row_in_doubt(tx, action.row)
+    said = {} if "row" in changes else said_before(tx, action.row)
     columns = {name: changes.get(name, getattr(action, name)) for name in _MOVABLE}
     columns |= {"state": to.value, "may_have_left": int(columns["may_have_left"]), "updated_at": timestamp(now)}
     read = {"from_state": action.state.value, "from_revision": action.revision, "from_epoch": action.epoch}
@@ -288,25 +288,30 @@ def move(tx: Tx, now: datetime, action: Action, to: State, event: str, **changes
         msg = f"{action.id} is not as it was read"
         raise RuntimeError(msg)
     record = {name: value for name, value in changes.items() if value is not None}
-    record |= {} if stranger is None else {"row": stranger}
     after = {**action.row, **columns}
-    _tell(tx, now, event, after, record)
+    tell(tx, now, event, after, **record, **said)
     return action_of(after)
 
 
-def tell(tx: Tx, now: datetime, event: str, action_id: str, **record: Any) -> Row:  # noqa: ANN401 - JSON for the audit
-    """The audit row of a change that was just made, with the hash of the whole row as it is now, or `row` instead.
+def said_before(tx: Tx, row: Row) -> dict[str, str]:
+    """For the log row of a change to a row that is not as the log said it was: the hash it had, which it keeps."""
+    said = audit.row_in_doubt(tx, row)
+    return {} if said is None else {"row": said}
 
-    The action's row, as the log has it now.
+
+def tell(tx: Tx, now: datetime, event: str, row: Row, /, **record: Any) -> None:  # noqa: ANN401 - JSON for the audit
+    """The log row of a change that was just made, with the hash of the action's whole row, or the record's `row`.
+
+    The row is what was read and what was changed in it, not what stands there by now.
     """
-    row = row_of(tx, action_id)
-    _tell(tx, now, event, row, record)
-    return row
-
-
-def _tell(tx: Tx, now: datetime, event: str, row: Row, record: dict[str, Any]) -> None:
     hashed = {} if "row" in record else {"row": action_hash(row)}
     audit.append(tx, now, event, row["id"], state=row["state"], digest=str(row["digest"]), **hashed, **record)
+
+
+def new_row(**known: str | int | None) -> dict[str, str | int | None]:
+    """Every column of an action that is proposed; what is not known is empty."""
+    counts = {"revision": 1, "epoch": 0, "unsent_tries": 0, "may_have_left": 0}
+    return dict.fromkeys((*ACTION_COLUMNS, *TIMING_COLUMNS)) | counts | known
 
 
 _MOVABLE: Final = (

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from seikyu.errors import Text
 from seikyu.gate.anchors import Anchor, AnchorLines
-from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.canonical import canonical, flat_sha256
 from seikyu.gate.papers import Papers
 from seikyu.gate.witness import Witness
 from seikyu.models import timestamp
@@ -60,8 +60,7 @@ class AuditReport:
 
 
 def _row_hash(row: Mapping[str, Any]) -> str:
-    fields = {key: row[key] for key in ("seq", "at", "kind", "action_id", "record", "prev")}
-    return sha256(canonical(fields))
+    return flat_sha256(*((name, row[name]) for name in ("seq", "at", "kind", "action_id", "record", "prev")))
 
 
 def append(tx: Tx, at: datetime, kind: str, action_id: str | None = None, **record: Any) -> None:  # noqa: ANN401 - JSON

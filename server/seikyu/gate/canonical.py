@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import rfc8785
@@ -42,6 +43,15 @@ def _refuse_floats(value: object) -> None:
 def sha256(data: bytes) -> str:
     """Lower-case hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+@lru_cache(maxsize=512, typed=True)
+def flat_sha256(*fields: tuple[str, str | int | None]) -> str:
+    """The digest of `fields` as one object: of a row, which is held against the log a moment after it was written.
+
+    Raises as `canonical`.
+    """
+    return sha256(canonical(dict(fields)))
 
 
 def canonical_action(connection: Connection, plan: Plan, edited_by: Sequence[str] = ()) -> bytes:

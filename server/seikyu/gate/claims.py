@@ -17,6 +17,7 @@ from seikyu.gate.actions import (
     find,
     move,
     notes_json,
+    said_before,
     tell,
     text_json,
     verdict_json,
@@ -403,27 +404,14 @@ def _identity(connection: Connection) -> tuple[str, ...]:
 def mark_reversed(tx: Tx, action: Action, operations: Operations) -> None:
     """Note on what a finished cancellation undid that it is undone, so that it may be proposed anew."""
     operation = operations.get(action.operation)
-    if operation is not None and operation.reverses is not None and action.reference is not None:
-        tx.run(
-            "reverse_action",
-            reversed_by=action.id,
-            connection=action.connection,
-            operation=operation.reverses,
-            reference=action.reference,
-        )
-        _tell_reversed(tx, action, operation.reverses)
-
-
-def _tell_reversed(tx: Tx, by: Action, operation: str) -> None:
-    undone = tx.all(
-        "actions_reversed",
-        reversed_by=by.id,
-        connection=by.connection,
-        operation=operation,
-        reference=by.reference,
-    )
-    for row in undone:
-        tell(tx, moment(by.updated_at), "reversed", row["id"], reversed_by=by.id)
+    if operation is None or operation.reverses is None or action.reference is None:
+        return
+    undone = {"connection": action.connection, "operation": operation.reverses, "reference": action.reference}
+    rows, reversed_by = tx.all("actions_done", **undone), {"reversed_by": action.id}
+    tx.run("reverse_action", **undone, **reversed_by)
+    for row in rows:
+        said = said_before(tx, row)
+        tell(tx, moment(action.updated_at), "reversed", {**row, **reversed_by}, **reversed_by, **said)
 
 
 def _is_due(action: Action, now: datetime) -> bool:

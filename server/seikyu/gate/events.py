@@ -18,7 +18,7 @@ import anyio
 
 from seikyu.errors import SeikyuError
 from seikyu.gate import audit
-from seikyu.gate.actions import CLOSED_AS_NOT_WRITTEN, Action, State, actions, find, tell
+from seikyu.gate.actions import CLOSED_AS_NOT_WRITTEN, Action, State, actions, find, said_before, tell
 from seikyu.gate.claims import Claims
 from seikyu.gate.execution import Executor
 from seikyu.gate.reconciliation import ReaderOf
@@ -161,14 +161,10 @@ class EventBook:
             is_same = action.state is State.SUCCEEDED and action.reference == seen.reference
             if stored is None or not is_same:
                 return
-            tx.run(
-                "set_provider_facts",
-                id=action.id,
-                epoch=action.epoch,
-                provider_facts=stored,
-                updated_at=timestamp(now),
-            )
-            tell(tx, now, "provider_says", action.id, provider_facts=stored)
+            changes = {"provider_facts": stored, "updated_at": timestamp(now)}
+            tx.run("set_provider_facts", id=action.id, epoch=action.epoch, **changes)
+            said = said_before(tx, action.row)
+            tell(tx, now, "provider_says", {**action.row, **changes}, provider_facts=stored, **said)
 
     def _alarm(self, action: Action, row: Row) -> None:
         """The provider has our number, and we say that nothing was written: a person has to look."""

@@ -14,8 +14,7 @@ from datetime import date
 from typing import Any
 
 from seikyu.errors import SeikyuError, StoreDamaged, Text
-from seikyu.gate import audit
-from seikyu.gate.actions import Action, action_of, row_of, tell, text_json
+from seikyu.gate.actions import Action, State, action_of, row_of, said_before, tell, text_json
 from seikyu.models import Clock, moment
 from seikyu.store.database import Row, Store
 
@@ -91,11 +90,11 @@ def _sound(store: Store, clock: Clock, row: Row) -> Action | None:
 
 def _set_aside(store: Store, clock: Clock, row: Row) -> None:
     with store.write() as tx:
-        stranger = audit.row_in_doubt(tx, row_of(tx, row["id"]))
+        there = row_of(tx, row["id"])
         if tx.run("set_aside_action", id=row["id"], state=row["state"]) != 1:
             return
-        known = {} if stranger is None else {"row": stranger}
-        tell(tx, clock.now(), "alarm", row["id"], outcome=text_json(_NOT_READ), **known)
+        aside = {**there, "state": State.MANUAL_REVIEW.value}
+        tell(tx, clock.now(), "alarm", aside, outcome=text_json(_NOT_READ), **said_before(tx, there))
 
 
 def _legible(row: Row) -> Action | None:

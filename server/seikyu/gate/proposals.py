@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from seikyu.errors import NotAllowed, NotFound, StoreDamaged, Taken, Text
 from seikyu.gate import freezing
-from seikyu.gate.actions import Action, State, action_of, find, move, notes_json, tell, verdict_json
+from seikyu.gate.actions import Action, State, action_of, find, move, new_row, notes_json, tell, verdict_json
 from seikyu.gate.canonical import canonical_action, sha256
 from seikyu.gate.facts import Situation, counterparty_key, gather
 from seikyu.gate.listing import Page, page_of
@@ -184,35 +184,35 @@ class Desk:
         timing = self._settings.timing
         wait = timing.approved_s if state is State.APPROVED else timing.awaiting_s
         tx.run("remember_policy", sha256=policy.sha256, source=policy.source, first_used_at=timestamp(now))
+        row = new_row(
+            id=proposal.action_id,
+            state=state.value,
+            tool=proposal.tool,
+            operation=proposal.operation.name,
+            kind=proposal.operation.kind,
+            connection=proposal.connection.name,
+            requester=proposal.principal.requester,
+            surface=proposal.principal.surface,
+            **columns(proposal, content, now),
+            notes=notes_json(proposal.plan.notes, situation.twins),
+            verdict=verdict_json(verdict),
+            approvers=verdict.approvers,
+            created_at=timestamp(now),
+            updated_at=timestamp(now),
+            jst_day=jst_date(now).isoformat(),
+            expires_at=timestamp(now + timedelta(seconds=wait)),
+        )
         try:
-            tx.run(
-                "add_action",
-                id=proposal.action_id,
-                state=state.value,
-                tool=proposal.tool,
-                operation=proposal.operation.name,
-                kind=proposal.operation.kind,
-                connection=proposal.connection.name,
-                requester=proposal.principal.requester,
-                surface=proposal.principal.surface,
-                **columns(proposal, content, now),
-                notes=notes_json(proposal.plan.notes, situation.twins),
-                verdict=verdict_json(verdict),
-                approvers=verdict.approvers,
-                created_at=timestamp(now),
-                jst_day=jst_date(now).isoformat(),
-                expires_at=timestamp(now + timedelta(seconds=wait)),
-                outcome=None,
-            )
+            tx.run("add_action", **row)
         except Taken as error:
             raise NotAllowed(
                 Text("同じ申請が同時に登録されました。", "The same request was made at the same moment.")
             ) from error
-        told = tell(
+        tell(
             tx,
             now,
             "proposed",
-            proposal.action_id,
+            row,
             operation=proposal.operation.name,
             connection=proposal.connection.name,
             requester=proposal.principal.requester,
@@ -224,7 +224,7 @@ class Desk:
             twins=list(situation.twins),
             facts=situation.facts.model_dump(mode="json", exclude_unset=True),
         )
-        return action_of(told)
+        return action_of(row)
 
 
 def _trusted(tx: Tx) -> People:

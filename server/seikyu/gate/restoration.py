@@ -211,7 +211,8 @@ class Restoration:
         tx.run("add_attempt", action_id=entry.action_id, epoch=entry.epoch, started_at=entry.at)
         said: dict[str, Any] = {"journal": entry.sha256, "sent_at": entry.at, "approved_by": list(entry.approved_by)}
         said |= _take_up_edits(tx, entry)
-        return action_of(tell(tx, now, "taken_up", entry.action_id, epoch=entry.epoch, **said))
+        tell(tx, now, "taken_up", row, epoch=entry.epoch, **said)
+        return action_of(row)
 
     def lift(self, seen: Freeze, *, key: Key, os_user: str, reason: str, are_all_told: bool) -> None:
         """Lift a freeze as `freezing.lift` does; a hold only once everything that was forgotten is known again.

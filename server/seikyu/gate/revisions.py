@@ -123,7 +123,7 @@ class Revisions:
             names = editors(action) if key is None else (*editors(action), key.name)
             content = canonical_action(draft.proposal.connection, draft.proposal.plan, names)
             edit = _row(action, draft, sha256(content), key=key, reason=reason, now=now)
-            self._store_it(
+            after = self._store_it(
                 tx,
                 action,
                 columns(draft.proposal, content, moment(action.created_at)),
@@ -133,13 +133,13 @@ class Revisions:
             )
             tx.run("add_revision", **edit)
             said = json.loads(str(edit["statement"]))
-            told = tell(
-                tx, now, "edited", action.id, by=edit["editor"], role=said["role"], reason=reason,
+            tell(
+                tx, now, "edited", after, by=edit["editor"], role=said["role"], reason=reason,
                 old_digest=action.digest, changes=said["changes"], edit=revision_hash(edit), verdict=verdict.kind,
                 approvers=verdict.approvers, why=verdict.why, policy=policy.sha256, twins=list(situation.twins),
                 facts=situation.facts.model_dump(mode="json", exclude_unset=True),
             )  # fmt: skip
-            return action_of(told)
+            return action_of(after)
 
     def _refuse(self, tx: Tx, action: Action, draft: Draft, key: Key | None, reason: str) -> None:
         _refuse_held(tx)
@@ -166,21 +166,17 @@ class Revisions:
         _refuse_twin(tx, draft, timestamp(self._clock.now() - REJECTION_STANDS))
         refuse_taken_key(tx, draft.proposal)
 
-    def _store_it(self, tx: Tx, action: Action, content: Mapping[str, Any], **judged: Any) -> None:  # noqa: ANN401 - columns
+    def _store_it(self, tx: Tx, action: Action, content: Mapping[str, Any], **judged: Any) -> Row:  # noqa: ANN401 - columns
+        """The row as it is then."""
         now = self._clock.now()
-        changed = tx.run(
-            "revise_action",
-            **content,
-            **judged,
-            id=action.id,
-            revision=action.revision,
-            old_digest=action.digest,
-            expires_at=timestamp(now + timedelta(seconds=self._settings.timing.awaiting_s)),
-            updated_at=timestamp(now),
-        )
-        if changed != 1:
+        until = timestamp(now + timedelta(seconds=self._settings.timing.awaiting_s))
+        changes: dict[str, Any] = {**content, **judged, "expires_at": until, "updated_at": timestamp(now)}
+        changes["revision"] = action.revision + 1
+        read: dict[str, Any] = {"old_revision": action.revision, "old_digest": action.digest}
+        if tx.run("revise_action", **changes, id=action.id, **read) != 1:
             msg = f"{action.id} is not as it was read"
             raise RuntimeError(msg)
+        return {**action.row, **changes}
 
 
 def _refused(what: Text, next_step: Text = RETURN_IT) -> NotAllowed:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from seikyu.errors import Text
-from seikyu.gate.canonical import canonical, sha256
+from seikyu.gate.canonical import flat_sha256, sha256
 from seikyu.gate.papers import Papers
 from seikyu.models import moment
 from seikyu.store.database import Row, Tx
@@ -79,7 +79,7 @@ def revision_hash(row: Mapping[str, Any]) -> str:
 
 
 def _hash(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return sha256(canonical({name: row[name] for name in names if row[name] is not None}))
+    return flat_sha256(*((name, row[name]) for name in names if row[name] is not None))
 
 
 class Witness:

@@ -40,11 +40,15 @@ ORDER BY id LIMIT :limit;
 INSERT INTO action (
     id, revision, state, tool, operation, kind, connection, requester, surface, call_digest, canonical, digest,
     natural_key, amount, counterparty_id, counterparty_key, transaction_date, file_sha256, notes, verdict, approvers,
-    created_at, jst_day, expires_at, updated_at, outcome, business_day, destination, arguments
+    created_at, jst_day, expires_at, updated_at, epoch, lease_owner, lease_until, not_before, unsent_tries,
+    unknown_since, may_have_left, reference, provider_facts, outcome, reversed_by, business_day, destination, arguments,
+    taken_up
 ) VALUES (
-    :id, 1, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical, :digest,
-    :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes, :verdict,
-    :approvers, :created_at, :jst_day, :expires_at, :created_at, :outcome, :business_day, :destination, :arguments
+    :id, :revision, :state, :tool, :operation, :kind, :connection, :requester, :surface, :call_digest, :canonical,
+    :digest, :natural_key, :amount, :counterparty_id, :counterparty_key, :transaction_date, :file_sha256, :notes,
+    :verdict, :approvers, :created_at, :jst_day, :expires_at, :updated_at, :epoch, :lease_owner, :lease_until,
+    :not_before, :unsent_tries, :unknown_since, :may_have_left, :reference, :provider_facts, :outcome, :reversed_by,
+    :business_day, :destination, :arguments, :taken_up
 );
 
 -- name: move_action!
@@ -219,9 +223,9 @@ ORDER BY updated_at DESC, id DESC LIMIT 1;
 UPDATE action SET reversed_by = :reversed_by
 WHERE connection = :connection AND operation = :operation AND reference = :reference AND state = 'succeeded';
 
--- name: actions_reversed
+-- name: actions_done
 SELECT * FROM action
-WHERE connection = :connection AND operation = :operation AND reference = :reference AND reversed_by = :reversed_by;
+WHERE connection = :connection AND operation = :operation AND reference = :reference AND state = 'succeeded';
 
 -- name: add_vote!
 INSERT INTO vote (action_id, revision, operator, decision, statement, seal, via, voted_at)

@@ -14,12 +14,12 @@ SELECT * FROM revision;
 
 -- name: revise_action!
 UPDATE action SET
-    revision = :revision + 1, call_digest = :call_digest, arguments = :arguments, canonical = :canonical,
+    revision = :revision, call_digest = :call_digest, arguments = :arguments, canonical = :canonical,
     digest = :digest, natural_key = :natural_key, amount = :amount, counterparty_id = :counterparty_id,
     counterparty_key = :counterparty_key, transaction_date = :transaction_date, file_sha256 = :file_sha256,
     notes = :notes, verdict = :verdict, approvers = :approvers, expires_at = :expires_at, updated_at = :updated_at,
     business_day = :business_day, destination = :destination
-WHERE id = :id AND state = 'awaiting_approval' AND revision = :revision AND digest = :old_digest;
+WHERE id = :id AND state = 'awaiting_approval' AND revision = :old_revision AND digest = :old_digest;
 
 -- name: renew_action!
 UPDATE action SET
