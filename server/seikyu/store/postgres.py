@@ -50,6 +50,7 @@ POOL: Final = 8
 
 _BEGIN_WRITE: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+    " SET LOCAL plan_cache_mode = force_generic_plan;"
     f" SELECT pg_advisory_xact_lock({LOCK}), current_setting('synchronous_commit') AS durability,"
     f" clock_timestamp() AS now, ({COLUMNS}) AS columns"
 )

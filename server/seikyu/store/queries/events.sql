@@ -26,12 +26,15 @@ WHERE connection = :connection AND event_id = :event_id AND body_sha256 = :body_
 DELETE FROM event WHERE received_at < :before AND state <> 'waiting';
 
 -- name: actions_told_of
-SELECT * FROM action WHERE connection = :connection AND (
-    reference = CAST(:reference AS TEXT)
-    OR natural_key = CAST(:number AS TEXT)
-    OR natural_key = CAST(:reference AS TEXT)
-)
-ORDER BY id LIMIT 20;
+-- each look-up by itself: for an OR over them every action would be read
+SELECT a.* FROM (
+    SELECT id AS candidate FROM action WHERE connection = :connection AND reference = CAST(:reference AS TEXT)
+    UNION
+    SELECT id AS candidate FROM action WHERE connection = :connection AND natural_key = CAST(:number AS TEXT)
+    UNION
+    SELECT id AS candidate FROM action WHERE connection = :connection AND natural_key = CAST(:reference AS TEXT)
+) AS found CROSS JOIN action AS a
+WHERE a.id = found.candidate ORDER BY a.id LIMIT 20;
 
 -- name: set_provider_facts!
 UPDATE action SET provider_facts = :provider_facts, updated_at = :updated_at
