@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gate.stage import CONNECTION
-from seikyu.gate.canonical import canonical, canonical_action, particulars_of, request_of, sha256
+from seikyu.gate.canonical import canonical, canonical_action, flat_sha256, particulars_of, request_of, sha256
 from seikyu.spec import Particulars, Plan, ProviderRequest
 
 REQUEST = ProviderRequest(operation="mfkessai.create_transaction", path={"id": "7"}, body={"number": "A-1"})
@@ -27,6 +27,14 @@ def test_the_order_of_names_does_not_matter_and_every_digit_does() -> None:
 def test_a_float_or_a_number_no_reader_keeps_exact_has_no_place_anywhere(value: Any) -> None:
     with pytest.raises(ValueError, match=r"float|safe integer"):
         canonical(value)
+
+
+def test_a_value_of_another_kind_is_another_row_though_it_was_held_against_an_equal_one() -> None:
+    one = flat_sha256(("epoch", 1))
+
+    assert flat_sha256(("epoch", True)) == sha256(b'{"epoch":true}') != one
+    with pytest.raises(ValueError, match="a float has no place"):
+        flat_sha256(("epoch", cast("int", 1.0)))
 
 
 def test_an_approval_is_about_the_account_the_exact_request_and_what_a_person_reads() -> None:

@@ -45,13 +45,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@lru_cache(maxsize=512, typed=True)
 def flat_sha256(*fields: tuple[str, str | int | None]) -> str:
     """The digest of `fields` as one object: of a row, which is held against the log a moment after it was written.
 
     Raises as `canonical`.
     """
-    return sha256(canonical(dict(fields)))
+    return _flat_sha256(tuple(name for name, _ in fields), *(value for _, value in fields))
+
+
+@lru_cache(maxsize=512, typed=True)  # an argument each: only of these the kind counts, and 1 equals True
+def _flat_sha256(names: tuple[str, ...], *values: str | int | None) -> str:
+    return sha256(canonical(dict(zip(names, values, strict=True))))
 
 
 def canonical_action(connection: Connection, plan: Plan, edited_by: Sequence[str] = ()) -> bytes:
