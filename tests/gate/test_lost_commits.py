@@ -13,6 +13,7 @@ from gate.stage import Stage, make_stage
 from seikyu.errors import CommitUnknown
 from seikyu.gate import audit
 from seikyu.gate.actions import State
+from seikyu.gate.canonical import sha256
 from seikyu.gate.claims import Claim
 from seikyu.gate.execution import Executor
 from seikyu.spec import Principal
@@ -98,6 +99,21 @@ def test_a_claim_that_has_ended_before_it_could_be_read_again_is_none(stage: Sta
     lossy.loss, lossy.meanwhile = "answer", lambda: forge(stage, f"UPDATE action SET {change}")  # noqa: S608
 
     assert stage.claims.take(action.id) is None
+
+
+async def test_a_claim_whose_action_was_changed_before_it_could_be_read_again_is_not_sent(
+    stage: Stage, lossy: Lossy
+) -> None:
+    action = stage.approve(stage.propose("A-1", 100_000), stage.enrol("tanaka"))
+    other = action.canonical.replace("100000", "900000")
+    changed = "UPDATE action SET canonical = ?, digest = ?"
+    lossy.loss, lossy.meanwhile = "answer", lambda: forge(stage, changed, other, sha256(other.encode()))
+
+    after = await stage.executor.execute(action.id)
+
+    assert (after.state, stage.provider.sends) == (State.EXECUTING, 0)
+    stage.clock.advance(seconds=stage.settings.timing.lease_s)
+    assert [one.state for one in stage.reconciliation.abandon()] == [State.UNKNOWN]
 
 
 @pytest.mark.parametrize("loss", ["commit", "answer"])

@@ -116,9 +116,11 @@ class Claims:
             action = find(tx, action_id)
             if said is None or action.state is not State.EXECUTING or action.epoch != said["epoch"]:
                 return None
+            papers = papers_of(tx, action_id)
+            if audit.doubt(tx, action.row, papers) is not None:  # what is sent is what is read here
+                return None
             connection, operation = self._bound(action)
-            edits = papers_of(tx, action_id).edits_made
-            return Claim(action, operation, connection, tuple(said.get("approved_by", ())), edits)
+            return Claim(action, operation, connection, tuple(said.get("approved_by", ())), papers.edits_made)
 
     def _take(self, action_id: str, mark: str, found: Found | None) -> Claim | None:
         policy = self._book.current()
