@@ -504,6 +504,26 @@ async def test_a_line_is_whole_when_its_row_is_an_action_whose_content_is_what_i
     assert [is_whole(one) for one in (entry, *odd)] == [True, False, False, False, False, False]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"revision": 1.0}, {"epoch": "1"}, {"approvers": False}, {"amount": "10000"}, {"counterparty_id": 1}],
+    ids=str,
+)
+async def test_a_line_is_not_whole_when_one_of_its_values_is_of_a_kind_no_row_holds(
+    past: Stage, stage: Stage, value: dict[str, object]
+) -> None:
+    sent = await past.executor.execute(past.propose("A-1", 10_000).id)
+    [line] = lose(past, stage)
+    [file] = stage.settings.sent_folder.iterdir()
+    file.write_text(json.dumps({**line, "row": line["row"] | value}) + "\n", encoding="utf-8")
+
+    with pytest.raises(StoreDamaged) as refused:
+        stage.restoration.take_up()
+
+    assert refused.value.what.en == f"The journal's line of {sent.id} does not hold a whole action."
+    assert (refused.value.written, rows(stage)) == (NOTHING, {})
+
+
 @pytest.mark.parametrize("statement", ["{}", "[]", "null", '"new_digest"', "{"])
 async def test_a_line_is_not_whole_when_one_of_its_edits_says_nothing(stage: Stage, statement: str) -> None:
     key = stage.enrol("tanaka")

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from seikyu.errors import NOTHING, StoreBusy, StoreDamaged, Text
 from seikyu.gate.actions import Action
 from seikyu.gate.canonical import canonical, sha256
-from seikyu.gate.witness import REVISION_COLUMNS, revision_hash
+from seikyu.gate.witness import ACTION_COLUMNS, REVISION_COLUMNS, TIMING_COLUMNS, revision_hash
 from seikyu.models import moment, timestamp
 from seikyu.store.lines import append_line, last_lines
 
@@ -126,9 +126,18 @@ def is_whole(entry: Entry) -> bool:
         action = Action.model_validate(entry.row)
         moment(entry.at)
         is_ours = sha256(action.canonical.encode()) == action.digest and action.request.operation == action.operation
-        return is_ours and all(_is_edit(edit, action) for edit in entry.edits)
+        return is_ours and _is_row(entry.row) and all(_is_edit(edit, action) for edit in entry.edits)
     except (ValidationError, ValueError, KeyError, TypeError):
         return False
+
+
+_NUMBERS: Final = frozenset({"revision", "amount", "approvers", "epoch", "unsent_tries", "may_have_left"})
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether each value is of the kind its column holds; the log will say of the row what the line says."""
+    values = {name: row.get(name) for name in (*ACTION_COLUMNS, *TIMING_COLUMNS)}
+    return all(value is None or type(value) is (int if name in _NUMBERS else str) for name, value in values.items())
 
 
 def _is_edit(edit: Mapping[str, Any], action: Action) -> bool:
