@@ -401,6 +401,7 @@ async def test_a_removed_operators_edit_still_stands_and_is_still_theirs(stage: 
         "editor = 'sato'",
         "statement = replace(statement, '200000', '100000')",
         "statement = '[]'",
+        "revision = 'two', statement = replace(statement, '\"revision\":2', '\"revision\":\"two\"')",
     ],
 )
 async def test_a_card_with_a_forged_edit_is_not_shown(stage: Stage, office: tuple[Key, Key], forgery: str) -> None:

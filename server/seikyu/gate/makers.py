@@ -48,7 +48,8 @@ def check_edits(tx: Tx, action: Action, edits: Sequence[Row]) -> None:
 def _is_sound(action: Action, edit: Row, keys: Mapping[str, str]) -> bool:
     said = _said(edit)
     about = {"action": action.id, "revision": edit["revision"], "editor": edit["editor"]}
-    if edit["revision"] > action.revision or not about.items() <= said.items():
+    is_number = isinstance(edit["revision"], int)
+    if not is_number or edit["revision"] > action.revision or not about.items() <= said.items():
         return False
     if edit["seal"] is None:
         makers = {"requester": action.requester, "provider": action.content["provider"]}

@@ -23,8 +23,8 @@ class Papers:
 
     @property
     def edits_made(self) -> tuple[Row, ...]:
-        """Those that made the action what it is."""
-        return tuple(edit for edit in self.edits if edit["revision"] > 0)
+        """Those that made the action what it is; one whose number is none is among them, and does not hold."""
+        return tuple(edit for edit in self.edits if not isinstance(edit["revision"], int) or edit["revision"] > 0)
 
     def with_vote(self, vote: Row) -> Papers:
         """The same after `vote` was cast."""
