@@ -176,6 +176,28 @@ def test_the_end_of_an_attempt_that_was_taken_over_is_told_and_changes_nothing(s
     assert [row["outcome"] for row in attempts(stage, action)] == ["Done"]
 
 
+@pytest.mark.parametrize(
+    "said,state,differing",
+    [
+        (Done("tx-1"), State.SUCCEEDED, ""),
+        (Done("tx-1", counterparty_id="C-1", amount=50_000), State.SUCCEEDED, ""),
+        (Done("tx-1", counterparty_id="C-2", amount=50_000), State.MANUAL_REVIEW, "customer id"),
+        (Done("tx-1", counterparty_id="C-1", amount=50_001), State.MANUAL_REVIEW, "amount"),
+        (Done("tx-1", counterparty_id="C-2", amount=0), State.MANUAL_REVIEW, "customer id, amount"),
+    ],
+)
+def test_what_a_provider_calls_done_is_done_only_for_the_approved_customer_and_amount(
+    stage: Stage, said: Done, state: State, differing: str
+) -> None:
+    action = stage.propose("A-1", 50_000)
+
+    after = stage.claims.finish(taken(stage, action), said)
+
+    why = f"What the provider has is not what was approved: {differing} differ." if differing else None
+    assert (after.state, after.reference) == (state, "tx-1")
+    assert (None if after.outcome_text is None else after.outcome_text.en) == why
+
+
 def test_an_outcome_that_is_stored_already_is_not_stored_again(stage: Stage) -> None:
     action = stage.propose("A-1", 50_000)
     claim = taken(stage, action)

@@ -321,6 +321,23 @@ async def test_after_a_restore_nothing_is_sent_until_all_is_found_again_and_an_o
     assert office.start().restoration.look() is None
 
 
+async def test_a_claim_notices_that_the_database_was_set_back_under_its_process_and_holds_everything(
+    office: Office,
+) -> None:
+    await office.send("A-0")
+    waiting, copy = office.ask("A-9"), office.back_up()
+    await office.send("A-1")
+    office.stage.store.close()
+    copy()
+
+    claim = office.stage.claims.take(waiting.id)
+
+    held = freezing.current(office.stage.store)
+    assert claim is None
+    assert held is not None
+    assert (held.kind, office.stage.restoration.held) == (freezing.RESTORED, held)
+
+
 def refused(office: Office, number: str) -> str:
     with pytest.raises(NotAllowed) as caught:
         office.ask(number)

@@ -476,3 +476,14 @@ def test_a_value_is_put_at_its_path_and_nowhere_else() -> None:
     for wrong in ("lines.1.price", "lines.x", "date.0", "", "nothing.here"):
         with pytest.raises(InvalidArguments, match="no argument"):
             put(arguments, wrong, "9")
+
+
+def test_an_edit_puts_the_facts_on_record_that_a_proposal_does_and_none_that_nobody_knew(stage: Stage) -> None:
+    action = stage.propose("A-1", 2_000_000)
+
+    stage.revisions.revise(stage.draft(action, 1_500_000))
+
+    with stage.store.read() as tx:
+        proposed, edited = (row["facts"] for row in audit.history(tx, action.id))
+    assert set(edited) == set(proposed)
+    assert "connection_monthly_total" not in edited
