@@ -11,7 +11,7 @@ from gate.forgery import forge
 from gate.stage import Stage
 from seikyu.errors import StoreDamaged, Text
 from seikyu.gate import audit
-from seikyu.gate.actions import Action, State
+from seikyu.gate.actions import Action, State, row_of
 from seikyu.gate.search import Wanted, search
 from seikyu.models import jst_date
 from seikyu.spec import Lost
@@ -72,6 +72,18 @@ async def test_a_value_of_a_wrong_kind_stops_nothing_but_its_own_action(
     assert f"action {damaged.id} is not what the log says it is" in faults(stage)
     assert {*page.damaged, *(action.id for action in page.actions)} == {damaged.id, other.id}
     assert "A-1" not in stage.provider.booked
+
+
+@pytest.mark.sqlite_only
+async def test_a_row_that_cannot_be_read_waits_for_a_person_in_its_column_and_in_the_log(stage: Stage) -> None:
+    action = await one_in(stage, State.APPROVED, "A-1")
+    damage(stage, action, "approvers", "x")
+
+    await stage.executor.sweep()
+
+    with stage.store.read() as tx:
+        last, there = audit.history(tx, action.id)[-1], row_of(tx, action.id)
+    assert (last["kind"], last["state"], there["state"]) == ("alarm", "manual_review", "manual_review")
 
 
 @pytest.mark.parametrize("state", list(AFTER))

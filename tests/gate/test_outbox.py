@@ -404,7 +404,7 @@ async def test_a_notice_is_delivered_again_and_says_so_when_a_server_died_with_i
 
     channel.mood = holds_on
     dead, alive = messenger(stage, channel, presence=another), messenger(stage, channel)
-    stage.propose("A-1", 100_000)
+    action = stage.propose("A-1", 100_000)
     async with anyio.create_task_group() as tasks:  # it took the notice, and never came to say what became of it
         tasks.start_soon(dead.round)
         await has_it.wait()
@@ -419,6 +419,7 @@ async def test_a_notice_is_delivered_again_and_says_so_when_a_server_died_with_i
     await alive.round()
 
     [notice] = channel.taken
+    assert action.id in notice.text.en
     assert notice.text.en.endswith("(This may be a repeat.)")
     assert {one.id for one in channel.tried} <= {notice.id}
     assert states(stage) == ["delivered"]
