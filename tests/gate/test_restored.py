@@ -28,10 +28,9 @@ from seikyu.gate.journal import Entry, Journal
 from seikyu.gate.operators import Key
 from seikyu.gate.pardons import pardons
 from seikyu.gate.proposals import Proposal
-from seikyu.gate.restoration import ROW
 from seikyu.gate.revisions import Draft
 from seikyu.gate.votes import Ballot, Decision
-from seikyu.gate.witness import ACTION_COLUMNS, TIMING_COLUMNS
+from seikyu.gate.witness import ROW_COLUMNS
 from seikyu.spec import Lost, OutcomeClass, ProviderRequest, Refused, Sent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_stores]
@@ -162,7 +161,7 @@ async def test_what_leaves_is_journaled_before_its_first_byte_with_all_it_takes_
     [line] = seen[0].splitlines()
     said = json.loads(line)
     assert done.state is State.SUCCEEDED
-    assert set(said["row"]) == set(ROW)
+    assert set(said["row"]) == set(ROW_COLUMNS)
     assert (said["row"]["id"], said["row"]["epoch"], said["row"]["state"]) == (action.id, 1, "executing")
     assert (said["row"]["canonical"], said["approved_by"]) == (action.canonical, ["tanaka"])
 
@@ -214,7 +213,7 @@ def test_a_line_holds_every_column_an_action_has(office: Office) -> None:
     with office.stage.store.read() as tx:
         [row] = tx.all("actions_after", after="", limit=2)
 
-    assert set(row) == set(ROW) == {*ACTION_COLUMNS, *TIMING_COLUMNS}
+    assert set(row) == set(ROW_COLUMNS)
 
 
 # no alarm

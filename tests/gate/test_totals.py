@@ -11,7 +11,7 @@ import pytest
 from gate.stage import CONNECTION, Stage
 from seikyu.gate.actions import State
 from seikyu.gate.facts import gather
-from seikyu.gate.restoration import ROW
+from seikyu.gate.witness import ROW_COLUMNS
 from seikyu.spec import Principal
 
 pytestmark = pytest.mark.both_stores
@@ -85,7 +85,9 @@ def store(stage: Stage, sales: Mapping[str, Sale]) -> None:
         row = tx.one("action", id=first.id) or {}
         for id_, sale in sales.items():
             own = {"id": id_, "call_digest": id_, "natural_key": None, "updated_at": row["updated_at"]}
-            tx.run("take_up_action", **{name: row[name] for name in ROW} | own | asdict(sale) | {"taken_up": None})
+            tx.run(
+                "take_up_action", **{name: row[name] for name in ROW_COLUMNS} | own | asdict(sale) | {"taken_up": None}
+            )
     stage.desk.withdraw(first.id, Principal(first.requester, "test"))
 
 

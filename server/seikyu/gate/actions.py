@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidatio
 from seikyu.errors import NOTHING, NotFound, StoreDamaged, Text
 from seikyu.gate import audit
 from seikyu.gate.canonical import particulars_of, request_of
-from seikyu.gate.witness import ACTION_COLUMNS, TIMING_COLUMNS, action_hash
+from seikyu.gate.witness import ROW_COLUMNS, action_hash
 from seikyu.models import moment, shown, timestamp
 from seikyu.spec import Particulars, ProviderRequest, RuleTrace, Seat, Verdict
 from seikyu.store.database import Row, Tx
@@ -311,7 +311,7 @@ def tell(tx: Tx, now: datetime, event: str, row: Row, /, **record: Any) -> None:
 def new_row(**known: str | int | None) -> dict[str, str | int | None]:
     """Every column of an action that is proposed; what is not known is empty."""
     counts = {"revision": 1, "epoch": 0, "unsent_tries": 0, "may_have_left": 0}
-    return dict.fromkeys((*ACTION_COLUMNS, *TIMING_COLUMNS)) | counts | known
+    return dict.fromkeys(ROW_COLUMNS) | counts | known
 
 
 _MOVABLE: Final = (

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from seikyu.errors import NOTHING, StoreBusy, StoreDamaged, Text
 from seikyu.gate.actions import Action
 from seikyu.gate.canonical import canonical, sha256
-from seikyu.gate.witness import ACTION_COLUMNS, REVISION_COLUMNS, TIMING_COLUMNS, revision_hash
+from seikyu.gate.witness import REVISION_COLUMNS, ROW_COLUMNS, revision_hash
 from seikyu.models import moment, timestamp
 from seikyu.store.lines import append_line, last_lines
 
@@ -136,7 +136,7 @@ _NUMBERS: Final = frozenset({"revision", "amount", "approvers", "epoch", "unsent
 
 def _is_row(row: Mapping[str, Any]) -> bool:
     """Whether each value is of the kind its column holds; the log will say of the row what the line says."""
-    values = {name: row.get(name) for name in (*ACTION_COLUMNS, *TIMING_COLUMNS)}
+    values = {name: row.get(name) for name in ROW_COLUMNS}
     return all(value is None or type(value) is (int if name in _NUMBERS else str) for name, value in values.items())
 
 

@@ -25,7 +25,7 @@ from seikyu.gate.freezing import Freeze
 from seikyu.gate.journal import Entry, Journal, is_whole
 from seikyu.gate.operators import Key
 from seikyu.gate.pardons import pardons
-from seikyu.gate.witness import revision_hash
+from seikyu.gate.witness import ROW_COLUMNS, revision_hash
 from seikyu.models import Clock, moment, timestamp
 from seikyu.settings import Timing
 from seikyu.store.database import Row, Store, Tx
@@ -350,7 +350,7 @@ def _facts(tx: Tx, findings: Findings) -> dict[str, Any]:
 
 def _unknown(entry: Entry, now: datetime, look_at: datetime) -> dict[str, Any]:
     """The action's row as it left, with nothing known of what came of it."""
-    known = {name: entry.row.get(name) for name in ROW}
+    known = {name: entry.row.get(name) for name in ROW_COLUMNS}
     return known | {
         "state": State.UNKNOWN.value,
         "lease_owner": None,
@@ -421,16 +421,6 @@ def _close(tx: Tx, now: datetime, row: Row, action_id: str) -> bool:
     why = Text(f"送信済みの {action_id} と重なるため閉じました。", f"Closed: {action_id} was sent for the same call.")
     move(tx, now, rival, State.EXPIRED, "superseded", by_action=action_id, outcome=text_json(why))
     return True
-
-
-ROW: Final = (
-    "id", "revision", "state", "tool", "operation", "kind", "connection", "requester", "surface", "call_digest",
-    "canonical", "digest", "natural_key", "amount", "counterparty_id", "counterparty_key", "transaction_date",
-    "file_sha256", "notes", "verdict", "approvers", "created_at", "jst_day", "expires_at", "updated_at", "epoch",
-    "lease_owner", "lease_until", "not_before", "unsent_tries", "unknown_since", "may_have_left", "reference",
-    "provider_facts", "outcome", "reversed_by", "business_day", "destination", "arguments", "taken_up",
-)  # fmt: skip
-"""Every column of an action; `take_up_action` writes them all."""
 
 
 def _no_anchors(error: OSError) -> StoreDamaged:

@@ -29,6 +29,9 @@ ACTION_COLUMNS: Final = (
 TIMING_COLUMNS: Final = ("not_before", "updated_at")
 """Moved without a log row while an action waits for its next look; they count once it is over."""
 
+ROW_COLUMNS: Final = (*ACTION_COLUMNS, *TIMING_COLUMNS)
+"""Every column of an action."""
+
 VOTE_COLUMNS: Final = ("action_id", "revision", "operator", "decision", "statement", "seal", "via", "voted_at")
 
 MANDATE_COLUMNS: Final = ("seq", "statement", "seal")
@@ -49,7 +52,7 @@ _PAGE: Final = 1000
 
 def action_hash(row: Mapping[str, Any]) -> str:
     """Of everything an action's row says."""
-    names = ACTION_COLUMNS if row["state"] in WAITING else (*ACTION_COLUMNS, *TIMING_COLUMNS)
+    names = ACTION_COLUMNS if row["state"] in WAITING else ROW_COLUMNS
     return _hash(row, names)
 
 
